@@ -1,0 +1,1 @@
+"""What we write: the warehouse and the stores."""

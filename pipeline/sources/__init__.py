@@ -1,0 +1,1 @@
+"""What we read: samples, what they mean, grid intensity, PUE, ownership."""

@@ -1,0 +1,1 @@
+"""What samples mean: one file a meter."""

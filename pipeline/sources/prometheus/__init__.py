@@ -1,0 +1,1 @@
+"""How samples leave a time series database."""

@@ -1,0 +1,1 @@
+"""Tables in, tables out: no I/O, no clock, no configuration."""
