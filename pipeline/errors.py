@@ -34,9 +34,10 @@ class SourceError(CarbonEtlError):
 
 
 class SourceUnavailable(SourceError):
-    """A source that may answer later."""
+    """A source that may answer later; `retry_after_seconds` where it said when."""
 
     exit_code = 75
+    retry_after_seconds: float | None = None
 
 
 class SourceRejected(SourceError):

@@ -1,0 +1,108 @@
+"""What *equal* means for stored figures (design, section 2), and which rows of two tables belong together.
+
+Two runs over the same samples need not give the same bits, so numbers are equal within a tolerance and everything else
+exactly. Nulls equal nulls, and never a number. Pure: tables in, row numbers out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.samples import Bools, Floats, Int64s
+
+RELATIVE_TOLERANCE = 1e-9
+ABSOLUTE_TOLERANCE = 1e-12
+
+
+def close(left: Floats, right: Floats) -> Bools:
+    """Where `|a - b| <= 1e-9 max(|a|, |b|) + 1e-12`; NaN, the array form of null, equals NaN only."""
+    scale = np.maximum(np.abs(left), np.abs(right))
+    near = np.abs(left - right) <= RELATIVE_TOLERANCE * scale + ABSOLUTE_TOLERANCE
+    return np.asarray(near | (left == right) | (np.isnan(left) & np.isnan(right)), dtype=np.bool_)
+
+
+def key_ids(tables: Sequence[pa.Table], key: Sequence[str]) -> list[Int64s]:
+    """A number per row of each table, the same for rows whose `key` columns are the same (nulls equal)."""
+    total = sum(table.num_rows for table in tables)
+    ids = np.zeros(total, dtype=np.int64)
+    for name in key:
+        values = pa.concat_arrays([chunk for table in tables for chunk in table.column(name).chunks])
+        encoded = pc.dictionary_encode(values, null_encoding="encode")
+        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        _, ids = np.unique(ids * (len(encoded.dictionary) + 1) + codes, return_inverse=True)
+        ids = ids.astype(np.int64)
+    edges = np.cumsum([table.num_rows for table in tables])[:-1]
+    return list(np.split(ids, edges))
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Row numbers: `old[i]` of the old table and `new[i]` of the new one share a key; the rest stand alone."""
+
+    old: Int64s
+    new: Int64s
+    vanished: Int64s
+    appeared: Int64s
+
+
+def match_rows(old: pa.Table, new: pa.Table, key: Sequence[str]) -> Matching:
+    """Pair the rows of two tables, each unique in `key`."""
+    if not old.num_rows or not new.num_rows:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Matching(nothing, nothing, np.arange(old.num_rows), np.arange(new.num_rows))
+    old_ids, new_ids = key_ids([old, new], key)
+    _, old_rows, new_rows = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)
+    vanished = np.setdiff1d(np.arange(old.num_rows), old_rows)
+    appeared = np.setdiff1d(np.arange(new.num_rows), new_rows)
+    return Matching(old_rows.astype(np.int64), new_rows.astype(np.int64), vanished, appeared)
+
+
+def changed(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> Bools:
+    """Which rows differ in any of `columns`; both tables have the same rows in the same order."""
+    differs = np.zeros(old.num_rows, dtype=np.bool_)
+    for name in columns:
+        before, after = old.column(name).combine_chunks(), new.column(name).combine_chunks()
+        if pa.types.is_list(before.type):
+            differs |= ~_lists_close(before, after)
+        elif pa.types.is_floating(before.type):
+            differs |= ~close(_floats(before), _floats(after)) | (_nulls(before) != _nulls(after))
+        else:
+            unequal = pc.fill_null(pc.not_equal(before, after), False)  # noqa: FBT003 # the value that null becomes
+            differs |= unequal.to_numpy(zero_copy_only=False) | (_nulls(before) != _nulls(after))
+    return differs
+
+
+def differing_hours(old: pa.Table, new: pa.Table, key: Sequence[str], ignored: Sequence[str]) -> set[object]:
+    """The `hour_utc` values whose rows are not equal in the two tables, `ignored` columns aside."""
+    matching = match_rows(old, new, key)
+    columns = [name for name in old.column_names if name not in key and name not in ignored]
+    unequal = matching.old[changed(old.take(matching.old), new.take(matching.new), columns)]
+    hours: set[object] = set()
+    for table, rows in ((old, unequal), (old, matching.vanished), (new, matching.appeared)):
+        hours.update(pc.unique(table.column("hour_utc").take(rows)).to_pylist())
+    return hours
+
+
+def _lists_close(before: pa.Array, after: pa.Array) -> Bools:
+    """Row by row: both null, or of one length with equal numbers."""
+    before_lengths = pc.fill_null(pc.list_value_length(before), -1).to_numpy(zero_copy_only=False)
+    after_lengths = pc.fill_null(pc.list_value_length(after), -1).to_numpy(zero_copy_only=False)
+    equal = np.asarray(before_lengths == after_lengths, dtype=np.bool_)
+    filled = np.flatnonzero(equal & (before_lengths > 0))
+    owners = np.repeat(filled, before_lengths[filled])
+    left = _floats(pc.list_flatten(before.take(pa.array(filled))))
+    right = _floats(pc.list_flatten(after.take(pa.array(filled))))
+    equal[owners[~close(left, right)]] = False
+    return equal
+
+
+def _floats(values: pa.Array) -> Floats:
+    """As float64, null as NaN."""
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _nulls(values: pa.Array) -> Bools:
+    return np.asarray(pc.is_null(values).to_numpy(zero_copy_only=False), dtype=np.bool_)

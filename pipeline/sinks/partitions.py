@@ -1,0 +1,226 @@
+"""Parquet files that appear whole or not at all: where they lie, how they are written, what a crash leaves.
+
+A file is written under a dot name that no reader's glob matches, synced, and renamed; a failed write removes what it
+began, so readers see the old file or the new one. `cluster` of the replaced tables and `date` live in the path only:
+stored twice, pandas cannot open the folder.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipeline.errors import SchemaError, StoreFull, StoreUnwritable
+from pipeline.tables import APPEND_ONLY_TABLES, REPLACED_TABLES, conform
+
+OnEffect = Callable[[str], None]
+TEMPORARY = ".tmp"
+ABANDONED_AFTER = timedelta(hours=1)  # no table takes that long to write: older ones belong to dead processes
+ROW_GROUP_ROWS = 122_880
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT}
+
+
+def nothing(_effect: str) -> None:
+    """The `on_effect` of everyday use."""
+
+
+def partition_path(root: Path, table: str, cluster: str, day: date) -> Path:
+    """The one file of a replaced table's partition."""
+    return root / table / f"cluster={cluster}" / f"date={day.isoformat()}" / f"{table}.parquet"
+
+
+def partition_glob(table: str) -> str:
+    """Every data file of a table, relative to the root; temporary names do not match."""
+    return f"{table}/cluster=*/date=*/{table}.parquet" if table in REPLACED_TABLES else f"{table}/date=*/*.parquet"
+
+
+def has_files(root: Path, table: str) -> bool:
+    """Whether a table has any file yet."""
+    return next(root.glob(partition_glob(table)), None) is not None
+
+
+def read_partition(root: Path, table: str, cluster: str, day: date) -> pa.Table:
+    """The stored rows of one partition with their `cluster`; columns younger than the file are null; empty if absent.
+
+    Raises:
+        SchemaError: the file is damaged or holds what its table does not know.
+    """
+    schema, path = REPLACED_TABLES[table], partition_path(root, table, cluster, day)
+    with store_errors(path):
+        try:
+            source = path.open("rb")
+        except FileNotFoundError:
+            return schema.empty_table()
+        with source, damage(path):
+            rows = pq.ParquetFile(source).read()
+    rows = rows.replace_schema_metadata(None).append_column("cluster", pa.array([cluster] * rows.num_rows, pa.string()))
+    for field in schema:
+        if field.name not in rows.column_names:
+            rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
+    return conform(rows, schema)
+
+
+def read_footer(path: Path, key: str) -> str | None:
+    """One entry of a parquet file's key-value metadata; None without the file or the entry."""
+    with store_errors(path):
+        try:
+            source = path.open("rb")
+        except FileNotFoundError:
+            return None
+        with source, damage(path):
+            value = (pq.read_metadata(source).metadata or {}).get(key.encode())
+    return None if value is None else value.decode()
+
+
+def replace_partition(root: Path, table: str, cluster: str, day: date, rows: pa.Table, on_effect: OnEffect) -> None:
+    """Write the whole partition anew; `rows` sorted, with `cluster`, its schema metadata going into the footer.
+
+    Raises:
+        StoreFull, StoreUnwritable: nothing changed and nothing was left behind.
+    """
+    path = partition_path(root, table, cluster, day)
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    with store_errors(path):
+        make_folder(path.parent)
+        # The partition's lock is held, so a file of that name can only be a dead process's.
+        temporary.unlink(missing_ok=True)
+        _write_then_rename(temporary, path, rows.drop_columns(["cluster"]), on_effect, table)
+    on_effect(table)
+
+
+def append_file(root: Path, table: str, rows: pa.Table, run_id: str, day: date, on_effect: OnEffect) -> Path | None:
+    """Write one immutable file of an append-only table; None, and no file, when there is no row.
+
+    Raises:
+        SchemaError: rows that are not the table's.
+        StoreFull, StoreUnwritable: nothing was left behind.
+    """
+    rows = conform(rows, APPEND_ONLY_TABLES[table])
+    if not rows.num_rows:
+        return None
+    folder = root / table / f"date={day.isoformat()}"
+    with store_errors(folder):
+        make_folder(folder)
+        temporary, path = _claim(folder, run_id)
+        _write_then_rename(temporary, path, rows, on_effect, table)
+    on_effect(table)
+    return path
+
+
+def read_appended(root: Path, table: str, since: date, condition: ds.Expression) -> pa.Table:
+    """Rows of an append-only table that meet `condition`, from files written on `since` or later; doubles possible."""
+    schema = APPEND_ONLY_TABLES[table]
+    first = f"date={since.isoformat()}"
+    paths = sorted(str(path) for path in root.glob(partition_glob(table)) if path.parent.name >= first)
+    if not paths:
+        return schema.empty_table()
+    with store_errors(root / table), damage(root / table):
+        return ds.dataset(paths, schema=schema, format="parquet").to_table(filter=condition)
+
+
+def remove_leftovers(root: Path, cluster: str, day: date, now: datetime) -> list[Path]:
+    """Delete temporary files of dead processes: this partition's (its lock is held), and old ones of the other tables."""
+    leftovers = [
+        path
+        for table in REPLACED_TABLES
+        for path in partition_path(root, table, cluster, day).parent.glob(f".*{TEMPORARY}")
+    ]
+    deadline = (now - ABANDONED_AFTER).timestamp()
+    for table in APPEND_ONLY_TABLES:
+        for path in root.glob(f"{table}/date=*/.*{TEMPORARY}"):
+            with suppress(FileNotFoundError):  # its writer has just renamed it
+                if path.stat().st_mtime < deadline:
+                    leftovers.append(path)
+    with store_errors(root):
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+    return leftovers
+
+
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about a write into what the user can do about it."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno in FULL:
+            raise StoreFull(
+                f"cannot write {path}: {reason}; free space or move the warehouse, then run again"
+            ) from error
+        if error.errno in UNWRITABLE:
+            raise StoreUnwritable(
+                f"cannot use {path}: {reason}; make it writable for this user or set warehouse.path"
+            ) from error
+        raise
+
+
+@contextmanager
+def damage(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of a file it cannot understand into one line."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise SchemaError(f"{path} is damaged ({error}): restore it, or delete it and backfill its day") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents, durably: a synced file in an unsynced folder is lost with it."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode=0o750, exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _claim(folder: Path, run_id: str) -> tuple[Path, Path]:
+    """A temporary name made exclusively and its final name, which no file has.
+
+    The final name is looked for after the claim: a writer that shares the run_id holds the temporary name until its
+    file stands, so no two writers rename to one name.
+    """
+    number = 0
+    while True:
+        path = folder / f"{run_id}-{number}.parquet"
+        temporary = path.with_name(f".{path.name}{TEMPORARY}")
+        with suppress(FileExistsError):
+            os.close(_create(temporary))
+            if not path.exists():
+                return temporary, path
+            temporary.unlink()
+        number += 1
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+
+def _write_then_rename(temporary: Path, path: Path, rows: pa.Table, on_effect: OnEffect, effect: str) -> None:
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640), "wb") as sink:
+            pq.write_table(rows, sink, compression="zstd", use_dictionary=True, row_group_size=ROW_GROUP_ROWS)
+            sink.flush()
+            os.fsync(sink.fileno())
+        on_effect(f"{effect}.temporary")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # gone already where the rename went well
+    sync_folder(path.parent)

@@ -1,0 +1,49 @@
+"""Which Deployment, StatefulSet, Job ... a pod belongs to, as kube-state-metrics tells it.
+
+Owner series are state, not counters: what was seen at any time in an hour, or within `max_gap` of it, holds for the hour,
+so that pods that lived for seconds still find their owner.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.selectors import Matcher, selector
+
+OWNER_LABELS = "owner_kind, owner_name, owner_is_controller"
+
+Labels = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerSeries:
+    """Label sets of the owner series of one hour, and pods' start times.
+
+    Attributes:
+        pods: kube_pod_owner: uid, namespace, pod and the owner labels.
+        replicasets: kube_replicaset_owner: namespace, replicaset and the owner labels.
+        jobs: kube_job_owner: namespace, job_name and the owner labels.
+        started_ms: kube_pod_start_time by pod uid, milliseconds since the epoch.
+    """
+
+    pods: list[Labels]
+    replicasets: list[Labels]
+    jobs: list[Labels]
+    started_ms: dict[str, int]
+
+
+def read(server: PrometheusServer, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> OwnerSeries:
+    """Owner series seen with `start_ms <= stamp <= end_ms`; empty lists where kube-state-metrics is not scraped."""
+
+    def seen(metric: str, by: str) -> list[tuple[Labels, float]]:
+        series = selector(metric, *matchers)
+        return server.vector(f"max by ({by}) (last_over_time({series}[{end_ms - start_ms + 1}ms]))", end_ms)
+
+    return OwnerSeries(
+        pods=[labels for labels, _ in seen("kube_pod_owner", f"uid, namespace, pod, {OWNER_LABELS}")],
+        replicasets=[labels for labels, _ in seen("kube_replicaset_owner", f"namespace, replicaset, {OWNER_LABELS}")],
+        jobs=[labels for labels, _ in seen("kube_job_owner", f"namespace, job_name, {OWNER_LABELS}")],
+        started_ms={
+            labels["uid"]: round(seconds * 1000) for labels, seconds in seen("kube_pod_start_time", "uid") if "uid" in labels
+        },
+    )

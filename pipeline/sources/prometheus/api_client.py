@@ -1,0 +1,120 @@
+"""The query API through prometheus-api-client: control plane, small queries, and the transport that works everywhere.
+
+An instant query with a range selector returns raw samples on every Prometheus-compatible store; `query_range` resamples
+and is never used. The library's own retries and time-outs are replaced (its default never times out, and a POST is never
+retried); label values are escaped by `selectors`, because the library splices them in raw.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from urllib3 import Retry
+
+from pipeline.config import HttpSettings, PrometheusEndpoint
+from pipeline.errors import SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.samples import Block
+from pipeline.sources.prometheus.selectors import Matcher, parse_matchers
+from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
+from pipeline.units import MS_PER_SECOND
+from pipeline.window import Clock
+
+FIRST_WAIT_SECONDS = 0.5
+
+Labels = dict[str, str]
+T = TypeVar("T")
+
+
+class PrometheusServer:
+    """One Prometheus-compatible query address; implements `samples.Transport`."""
+
+    def __init__(
+        self,
+        endpoint: PrometheusEndpoint,
+        http: HttpSettings,
+        env: Mapping[str, str],
+        clock: Clock,
+        on_warning: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.url = endpoint.url
+        self.matchers: tuple[Matcher, ...] = parse_matchers(endpoint.selector)
+        self._clock, self._retry_seconds = clock, http.retry_seconds
+        self._session = BoundedSession(clock, http.timeout_seconds, http.max_response_mb * BYTES_PER_MB, on_warning)
+        self._session.headers["Accept-Encoding"] = "identity"
+        self._headers = endpoint.header(env)
+        self._client = PrometheusConnect(
+            url=endpoint.url, session=self._session, headers=self._headers, retry=Retry(0), method="POST"
+        )
+
+    def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
+        """Raw samples with `start_ms <= stamp <= end_ms`; see `samples.Transport`.
+
+        Prometheus 3 ranges are left-open, 2.x closed: one millisecond more is asked for and what lies outside is dropped.
+        """
+        answer = self._query(f"{selector}[{end_ms - start_ms + 1}ms]", end_ms)
+        block = _block([item for item in answer if item.get("values")], start_ms, end_ms)
+        if block is not None:
+            yield block
+
+    def vector(self, query: str, at_ms: int) -> list[tuple[Labels, float]]:
+        """The answer of an instant query that yields one value a series."""
+        try:
+            return [(item["metric"], float(item["value"][1])) for item in self._query(query, at_ms)]
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise SourceMalformed(f"{self.url} does not answer {query!r} with a vector") from error
+
+    def status(self, path: str) -> Mapping[str, Any] | None:
+        """The `data` of `/api/v1/status/...`, or None where this server has no such page."""
+        try:
+            response = self._attempts(
+                lambda: self._session.request("GET", f"{self.url}/api/v1/status/{path}", headers=self._headers)
+            )
+            data = response.json()["data"]
+        except (SourceRejected, ValueError, KeyError):
+            return None
+        return data if isinstance(data, dict) else None
+
+    def _query(self, query: str, at_ms: int) -> list[dict[str, Any]]:
+        def ask() -> list[dict[str, Any]]:
+            return self._client.custom_query(query, params={"time": f"{at_ms / MS_PER_SECOND:.3f}"})  # type: ignore[no-any-return]
+
+        try:
+            answer = self._attempts(ask)
+        except (ValueError, KeyError, TypeError, PrometheusApiClientException) as error:
+            raise SourceMalformed(
+                f"{self.url} answers, but not as a Prometheus: check the address and its path prefix"
+            ) from error
+        if not isinstance(answer, list):
+            raise SourceMalformed(f"{self.url} does not answer {query!r} with series")
+        return answer
+
+    def _attempts(self, ask: Callable[[], T]) -> T:
+        """Ask again while the server is unavailable, with growing pauses, within the budget of retries."""
+        deadline = self._clock.monotonic() + self._retry_seconds
+        wait_seconds = FIRST_WAIT_SECONDS
+        while True:
+            try:
+                return ask()
+            except SourceUnavailable as error:
+                pause = error.retry_after_seconds or wait_seconds
+                if self._clock.monotonic() + pause > deadline:
+                    raise
+            self._clock.sleep(pause)
+            wait_seconds *= 2
+
+
+def _block(series: list[dict[str, Any]], start_ms: int, end_ms: int) -> Block | None:
+    if not series:
+        return None
+    lengths = np.array([len(item["values"]) for item in series])
+    pairs = [pair for item in series for pair in item["values"]]
+    stamps = np.rint(np.array([pair[0] for pair in pairs], dtype=np.float64) * MS_PER_SECOND).astype(np.int64)
+    values = np.array([float(pair[1]) for pair in pairs], dtype=np.float64)
+    inside = (stamps >= start_ms) & (stamps <= end_ms)
+    kept = np.bincount(np.repeat(np.arange(len(series)), lengths)[inside], minlength=len(series))
+    names = sorted({name for item in series for name in item["metric"]} - {"__name__"})
+    labels = pa.table({name: pa.array([item["metric"].get(name) for item in series], pa.string()) for name in names})
+    return Block(labels, np.concatenate(([0], np.cumsum(kept))).astype(np.int64), stamps[inside], values[inside])

@@ -1,0 +1,60 @@
+"""How much of an hour a node should have been metered, and whether an hour is whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.samples import Int64s
+from pipeline.units import MS_PER_HOUR
+
+HOLE_RATIO = 0.01  # a shorter hole is a scrape's jitter
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Stamps at which nodes were seen, by whatever sees them best.
+
+    Attributes:
+        stamps_ms: rising stamps of each node.
+        created_ms: when Kubernetes says a node was created, where known.
+    """
+
+    stamps_ms: Mapping[str, Int64s]
+    created_ms: Mapping[str, int]
+
+    def expected_ratio(self, node: str, hour_ms: int, max_gap_ms: int) -> float:
+        """Share of the hour in which the node existed.
+
+        A node begins at its creation or first sight and ends at its last, unless it is seen within `max_gap_ms` beyond
+        the hour. When nothing at all is seen beyond its last sight (or before its first), it is the monitoring that was
+        silent, not the node that was gone: then it is expected to the hour's edge, and the hole shows.
+        """
+        stamps = self.stamps_ms.get(node, np.zeros(0, dtype=np.int64))
+        end_ms = hour_ms + MS_PER_HOUR
+        near = stamps[(stamps >= hour_ms - max_gap_ms) & (stamps <= end_ms + max_gap_ms)]
+        inside = near[(near > hour_ms) & (near <= end_ms)]
+        if len(inside) == 0:
+            return 0.0
+        anyone = np.concatenate(list(self.stamps_ms.values()))
+        anyone = anyone[(anyone >= hour_ms - max_gap_ms) & (anyone <= end_ms + max_gap_ms)]
+        silent_after = anyone.max() - near[-1] <= max_gap_ms // 2
+        silent_before = near[0] - anyone.min() <= max_gap_ms // 2
+        left = hour_ms if near[0] <= hour_ms or silent_before else int(inside[0])
+        right = end_ms if near[-1] > end_ms or silent_after else int(inside[-1])
+        if node in self.created_ms:
+            left = max(hour_ms, self.created_ms[node])
+        return max(0, right - left) / MS_PER_HOUR
+
+
+def hour_state(nodes: pa.Table) -> str:
+    """`complete`, `partial` or `empty` of one hour, from its node_energy rows.
+
+    Partial: a node has a hole (expected minus coverage above 1 %) or failed its check.
+    """
+    if nodes.num_rows == 0:
+        return "empty"
+    hole = pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), HOLE_RATIO)
+    return "partial" if pc.any(pc.or_(hole, pc.is_valid(nodes["check"]))).as_py() else "complete"
