@@ -52,7 +52,15 @@ def _steps(*limits: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
     return dashboard.ThresholdsConfig().mode(dashboard_model.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def figure(title: str, expr: str, unit: str, about: str, warn_above: tuple[float, float] | None = None) -> stat.Panel:
+def figure(
+    title: str,
+    expr: str,
+    unit: str,
+    about: str,
+    *,
+    warn_above: tuple[float, float] | None = None,
+    legend: str = "__auto",
+) -> stat.Panel:
     """One number (or one a cluster) at the end of the range; orange and red from the two limits on."""
     limits: list[tuple[float | None, str]] = [(None, "text" if warn_above is None else "green")]
     if warn_above is not None:
@@ -69,7 +77,7 @@ def figure(title: str, expr: str, unit: str, about: str, warn_above: tuple[float
         .color_mode(common_model.BigValueColorMode.VALUE)
         .graph_mode(common_model.BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(values=False))
-        .with_target(_target("A", expr, "1h").instant().legend_format("{{cluster}}"))
+        .with_target(_target("A", expr, "1h").instant().legend_format(legend))
         .span(4)
         .height(4)
     )

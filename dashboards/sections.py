@@ -85,17 +85,19 @@ def trust() -> list[stat.Panel]:
             "time() - the greatest carbon_etl_last_success_timestamp_seconds of 7 days, a cluster; as of now for "
             "ranges relative to now. Hourly runs: red from 3 h, where the alert CarbonEtlStale fires.",
             warn_above=(7200, 10800),
+            legend="{{cluster}}",
         )),
         as_of_now(figure(
             "Unpublished hours", promql.unpublished_hours(), PLAIN,
             "carbon_etl_unpublished_hours of the latest run within 7 days, a cluster: hours in the warehouse that this "
             "store does not hold.",
             warn_above=(1, 24),
+            legend="{{cluster}}",
         )),
         figure(
             "Failed checks", promql.failed_checks(), PLAIN,
             "How many (cluster, check) had carbon_etl_check_failed above 0 in at least one run of the range.",
-            warn_above=(1, 1000),
+            warn_above=(1, 5),
         ),
     ]  # fmt: skip
 
@@ -107,7 +109,14 @@ def add_trends(board: dashboard.Dashboard) -> None:
         "Sum of carbon_emissions_grams by namespace; (idle) and (system) are what no workload caused. A bar stands "
         "on the time it covers, beginning at its left edge"
     )
-    board.with_panel(bars("Emissions per hour", by_namespace, GRAM, f"{about}: an hour, longer in ranges of months."))
+    board.with_panel(
+        bars(
+            "Emissions per hour",
+            by_namespace,
+            GRAM,
+            f"{about}: an hour, longer in ranges of months; the last is whole even where the range ends inside it.",
+        )
+    )
     days = f"{about}: a whole day in the dashboard's time zone, also where the range cuts it."
     board.with_panel(bars("Emissions per day", by_namespace, GRAM, days, min_step="1d"))
 

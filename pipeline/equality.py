@@ -6,6 +6,8 @@ exactly. Nulls equal nulls, and never a number. Pure: tables in, row numbers out
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +32,7 @@ def key_ids(tables: Sequence[pa.Table], key: Sequence[str]) -> list[Int64s]:
     ids = np.zeros(total, dtype=np.int64)
     for name in key:
         values = pa.concat_arrays([chunk for table in tables for chunk in table.column(name).chunks])
-        encoded = pc.dictionary_encode(values, null_encoding="encode")
+        encoded: Any = pc.dictionary_encode(values, null_encoding="encode")
         codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         _, ids = np.unique(ids * (len(encoded.dictionary) + 1) + codes, return_inverse=True)
         ids = ids.astype(np.int64)
@@ -70,39 +72,40 @@ def changed(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> Bools:
         elif pa.types.is_floating(before.type):
             differs |= ~close(_floats(before), _floats(after)) | (_nulls(before) != _nulls(after))
         else:
-            unequal = pc.fill_null(pc.not_equal(before, after), False)  # noqa: FBT003 # the value that null becomes
-            differs |= unequal.to_numpy(zero_copy_only=False) | (_nulls(before) != _nulls(after))
+            unequal: Any = pc.not_equal(before, after)
+            unequal = unequal.fill_null(False).to_numpy(zero_copy_only=False)  # noqa: FBT003 # what null becomes
+            differs |= unequal | (_nulls(before) != _nulls(after))
     return differs
 
 
-def differing_hours(old: pa.Table, new: pa.Table, key: Sequence[str], ignored: Sequence[str]) -> set[object]:
+def differing_hours(old: pa.Table, new: pa.Table, key: Sequence[str], ignored: Sequence[str]) -> set[datetime]:
     """The `hour_utc` values whose rows are not equal in the two tables, `ignored` columns aside."""
     matching = match_rows(old, new, key)
     columns = [name for name in old.column_names if name not in key and name not in ignored]
     unequal = matching.old[changed(old.take(matching.old), new.take(matching.new), columns)]
-    hours: set[object] = set()
+    hours: set[Any] = set()
     for table, rows in ((old, unequal), (old, matching.vanished), (new, matching.appeared)):
         hours.update(pc.unique(table.column("hour_utc").take(rows)).to_pylist())
     return hours
 
 
-def _lists_close(before: pa.Array, after: pa.Array) -> Bools:
+def _lists_close(before: "pa.Array[Any]", after: "pa.Array[Any]") -> Bools:
     """Row by row: both null, or of one length with equal numbers."""
     before_lengths = pc.fill_null(pc.list_value_length(before), -1).to_numpy(zero_copy_only=False)
     after_lengths = pc.fill_null(pc.list_value_length(after), -1).to_numpy(zero_copy_only=False)
     equal = np.asarray(before_lengths == after_lengths, dtype=np.bool_)
     filled = np.flatnonzero(equal & (before_lengths > 0))
     owners = np.repeat(filled, before_lengths[filled])
-    left = _floats(pc.list_flatten(before.take(pa.array(filled))))
-    right = _floats(pc.list_flatten(after.take(pa.array(filled))))
+    left = _floats(pc.list_flatten(before.take(filled)))
+    right = _floats(pc.list_flatten(after.take(filled)))
     equal[owners[~close(left, right)]] = False
     return equal
 
 
-def _floats(values: pa.Array) -> Floats:
+def _floats(values: "pa.Array[Any]") -> Floats:
     """As float64, null as NaN."""
     return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _nulls(values: pa.Array) -> Bools:
+def _nulls(values: "pa.Array[Any]") -> Bools:
     return np.asarray(pc.is_null(values).to_numpy(zero_copy_only=False), dtype=np.bool_)

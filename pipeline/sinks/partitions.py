@@ -126,7 +126,7 @@ def read_appended(root: Path, table: str, since: date, condition: ds.Expression)
 
 
 def remove_leftovers(root: Path, cluster: str, day: date, now: datetime) -> list[Path]:
-    """Delete temporary files of dead processes: this partition's (its lock is held), and old ones of the other tables."""
+    """Delete temporary files of dead processes: this partition's (it is locked), and old ones of the other tables."""
     leftovers = [
         path
         for table in REPLACED_TABLES

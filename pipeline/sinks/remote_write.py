@@ -31,7 +31,7 @@ HEADERS = {
 }
 MAX_REFUSAL_BYTES = 1 << 20
 WIDEN = "set storage.tsdb.out_of_order_time_window there, or write to a store of its own"
-# What a receiver says, in whichever status; Prometheus 2.42 answers "too old sample" with a 500, which is no less final.
+# What a receiver says, in whichever status; Prometheus 2.42 answers "too old sample" with a 500, no less final.
 PHRASES = (
     ("out of bounds", "out_of_bounds", WIDEN),
     ("too old", "too_old", WIDEN),
@@ -136,7 +136,7 @@ def write_request(samples: Sequence[Sample], now_ms: int) -> bytes:
     """The body of one request: the encoded samples as a snappy block.
 
     Raises:
-        RemoteWriteError: `invalid_sample`, or `future`: a stamp after now would shut every live sample out of a Prometheus.
+        RemoteWriteError: `invalid_sample`, or `future`: a stamp after now would shut all live samples out.
     """
     ahead_ms = max((sample.stamp_ms for sample in samples), default=now_ms) - now_ms
     if ahead_ms > 0:
@@ -149,7 +149,8 @@ def send(client: httpx.Client, url: str, authorization: Mapping[str, str], body:
 
     Raises:
         UnsettledWriteError: nobody answered (`unreachable`: nothing was sent), the answer was lost (`unclear`: it may
-            be stored) or the receiver asks for patience (`unavailable`).
+            be stored) or the receiver asks
+            for patience (`throttled`: nothing was stored; `unavailable`).
         RemoteWriteError: refused for good; the cause says why, the message what to do.
     """
     request = client.build_request("POST", url, content=body, headers=HEADERS | dict(authorization))
@@ -192,7 +193,7 @@ def exchange(client: httpx.Client, request: httpx.Request, timeout_seconds: floa
 
 
 class _Fuse:
-    """Shuts a request's socket down when its time is over: httpx limits only single reads, and a drip is many of them."""
+    """Shuts a request's socket down when its time is over: httpx limits single reads, and a drip is many of them."""
 
     def __init__(self, seconds: float) -> None:
         self.blown = False
@@ -230,7 +231,8 @@ def refusal(answer: Answer, where: str) -> RemoteWriteError:
         if phrase in plain and answer.status in range(400, 600):
             return RemoteWriteError(f"{says}: {advice}", cause)
     if answer.status == 429 or answer.status >= 500:
-        return UnsettledWriteError(f"{says}: try again later", "unavailable", answer.retry_after_seconds)
+        cause = "throttled" if answer.status == 429 else "unavailable"
+        return UnsettledWriteError(f"{says}: try again later", cause, answer.retry_after_seconds)
     if answer.status in range(300, 400):
         return RemoteWriteError(
             f"{says}: redirects are not followed, write the final address into the config", "redirect"

@@ -5,19 +5,20 @@ window, VictoriaMetrics its flags; whatever tells neither is trusted for an hour
 """
 
 import json
-import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, NoReturn, Self, TypeAlias
+from typing import Any, Literal, NoReturn, Self, TypeAlias
 
 import httpx
 
 from pipeline.config import HttpSettings, StoreSettings
 from pipeline.errors import RemoteWriteError
-from pipeline.sinks import remote_write
+from pipeline.sinks import horizons, remote_write
+from pipeline.sinks.horizons import Horizon, duration
 from pipeline.sinks.remote_write import Answer, Labels, Sample
 from pipeline.units import MS_PER_SECOND
 from pipeline.window import HOUR, Clock, Window, from_ms, to_ms
@@ -42,19 +43,8 @@ DISPLAY_SERIES: Mapping[str, tuple[str, ...]] = {
 PROBE = "carbon_etl_probe"
 LABEL_NAMES: Mapping[str, tuple[str, ...]] = {**REVISED_SERIES, **DISPLAY_SERIES, PROBE: ("run",)}
 
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w|y)")
-DURATION_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 VICTORIA_FLAG = re.compile(r'^flag\{name="([^"]+)",\s*value="([^"]*)"', re.MULTILINE)
-WINDOW_SETTING = re.compile(r"^\s*out_of_order_time_window:\s*(\S+)\s*$", re.MULTILINE)
 DEDUP_FLAG = "-dedup.minScrapeInterval=1ms"
-
-
-class Horizon(NamedTuple):
-    """How old a sample may be, where that is known from, and what would widen it."""
-
-    length: timedelta
-    explanation: str
-    advice: str
 
 
 @dataclass(frozen=True)
@@ -63,24 +53,16 @@ class Held:
 
     Attributes:
         values: key (without revision), stamp in ms, revision label ("" where there is none), value.
-        doubles: samples that were there twice with the same key, revision, stamp and value; each counts once.
+        doubles: per stamp, samples that were there twice with the same key, revision and value; each counts once.
     """
 
     values: Mapping[Key, Mapping[int, Mapping[str, float]]]
-    doubles: int
+    doubles: Counter[int]
 
 
 def equal(one: float, other: float) -> bool:
     """Equal as design section 2 defines it: to 1e-9 of the larger, plus 1e-12."""
     return abs(one - other) <= 1e-9 * max(abs(one), abs(other)) + 1e-12
-
-
-def duration(text: str) -> timedelta | None:
-    """A Prometheus or Go duration such as `15d`, `1m0s`, `2w`; null where it is something else."""
-    parts = DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return timedelta(seconds=math.fsum(float(number) * DURATION_SECONDS[unit] for number, unit in parts))
 
 
 class Store:
@@ -159,50 +141,34 @@ class Store:
             held = self._flags["dedup.minScrapeInterval"]
             reason = "drops hourly samples" if interval else "counts a repeated sample twice"
             raise RemoteWriteError(
-                f"store {self.name}: dedup.minScrapeInterval is {held}, which {reason}: start VictoriaMetrics with {DEDUP_FLAG}",
+                f"store {self.name}: dedup.minScrapeInterval is {held}, which {reason}: "
+                f"start VictoriaMetrics with {DEDUP_FLAG}",
                 "no_dedup",
             )
 
     def horizon(self) -> Horizon:
-        """How far back this store takes samples and keeps them; the config can narrow what the store says, not widen it."""
-        found = {"prometheus": self._prometheus_horizon, "victoriametrics": self._victoria_horizon}.get(self.kind)
-        if found is None:
-            advice = "" if self._configured else f"set horizon for store {self.name} to what it takes"
-            length = self._configured or HOUR
-            return Horizon(length, "as configured" if self._configured else "the store does not say, so 1 h", advice)
-        own = found()
-        if self._configured is not None and self._configured < own.length:
-            return Horizon(self._configured, "as configured", "")
+        """How far back this store takes and keeps samples; the config can narrow what the store says."""
+        own, configured = self._own_horizon(), self._configured
+        if own is None and configured is None:
+            return Horizon(
+                HOUR, "the store does not say, so 1 h", f"set horizon for store {self.name} to what it takes"
+            )
+        if own is None or (configured is not None and configured < own.length):
+            return Horizon(configured or HOUR, "as configured", "")
         return own
 
-    def _prometheus_horizon(self) -> Horizon:
-        retention = duration((self._retention or "").split(" or ")[0])
+    def _own_horizon(self) -> Horizon | None:
+        if self.kind == "victoriametrics":
+            return horizons.of_victoria(self._flags.get("retentionPeriod", ""))
+        if self.kind == "other":
+            return None
         answer = self._get("/api/v1/status/config", {})
         if answer.status != 200:
             raise remote_write.refusal(answer, f"{self._settings.query_url}/api/v1/status/config")
         config = self._json(answer).get("data")
-        setting = WINDOW_SETTING.search(
-            str(config.get("yaml")) if isinstance(config, dict) else self._distrust("no config")
-        )
-        window = (duration(setting[1]) if setting else None) or timedelta(0)
-        kept = "unknown (by size)" if retention is None else f"{self._retention}, less 1 day"
-        limits = [
-            window or HOUR,
-            *([max(retention - timedelta(days=1), timedelta(0))] if retention is not None else []),
-        ]
-        explanation = (
-            f"Prometheus: out-of-order window {setting[1] if setting and window else 'none, so 1 h'}; retention {kept}"
-        )
-        advice = "set storage.tsdb.out_of_order_time_window and --storage.tsdb.retention.time to widen it"
-        return Horizon(min(limits), explanation, advice)
-
-    def _victoria_horizon(self) -> Horizon:
-        text = self._flags.get("retentionPeriod", "")
-        retention = duration(f"{float(text) * 31}d" if re.fullmatch(r"\d+(\.\d+)?", text) else text)
-        if retention is None:
-            return Horizon(HOUR, f"VictoriaMetrics: retentionPeriod {text!r} is not understood, so 1 h", "")
-        unit = " months" if text.isdigit() else ""
-        return Horizon(retention, f"VictoriaMetrics: retention {text}{unit}", "start it with a longer -retentionPeriod")
+        if not isinstance(config, dict) or not isinstance(config.get("yaml"), str):
+            self._distrust("no configuration")
+        return horizons.of_prometheus(self._retention or "", config["yaml"])
 
     def held(self, metric: str, cluster: str, window: Window) -> Held:
         """All samples of one series name and cluster with `window.start < stamp < window.end`, one query.
@@ -238,7 +204,7 @@ class Store:
     def _collected(self, metric: str, series: Iterable[Mapping[str, Any]], start_ms: int, end_ms: int) -> Held:
         names = LABEL_NAMES[metric]
         values: dict[Key, dict[int, dict[str, float]]] = {}
-        doubles = 0
+        doubles: Counter[int] = Counter()
         for one in series:
             labels = one["metric"]
             # Only our own labels make the key: stores add external and replica labels to what we wrote.
@@ -250,11 +216,11 @@ class Store:
                     continue
                 revisions = values.setdefault(key, {}).setdefault(stamp_ms, {})
                 if revision in revisions:
-                    doubles += 1
+                    doubles[stamp_ms] += 1
                     if not equal(revisions[revision], value):
                         raise RemoteWriteError(
-                            f"store {self.name} holds {revisions[revision]!r} and {value!r} of {metric} at {from_ms(stamp_ms):%FT%TZ}: "
-                            "query_url must be one server, not several replicas behind one address",
+                            f"store {self.name} holds both {revisions[revision]!r} and {value!r} of {metric} "
+                            f"at {from_ms(stamp_ms):%FT%TZ}: query_url must be one server, not several replicas",
                             "several_replicas",
                         )
                 revisions[revision] = value

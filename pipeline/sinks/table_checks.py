@@ -48,7 +48,9 @@ def check_provenance(name: str, rows: pa.Table) -> None:
         if pa.types.is_floating(field.type):
             values = rows.column(field.name).to_numpy()
             # A null reads as NaN here, so a NaN that is not a null is one that was stored.
-            _refuse(name, rows, ~np.isfinite(values) & ~_nulls(rows, field.name), f"has a {field.name} that is no number")
+            _refuse(
+                name, rows, ~np.isfinite(values) & ~_nulls(rows, field.name), f"has a {field.name} that is no number"
+            )
     if name == "emissions":
         _check_priced(rows)
 
@@ -85,7 +87,7 @@ def check_conservation(emissions: pa.Table, node_energy: pa.Table) -> None:
     kinds = emissions.column("kind")
     energy = emissions.column("energy_joules").to_numpy()
     for kind in KINDS:
-        chosen = pc.equal(kinds, kind).to_numpy()
+        chosen = pc.equal(kinds, pa.scalar(kind)).to_numpy()
         stored = _sums(emission_ids[chosen], energy[chosen], node_ids)
         wrong = _apart(stored, _joules(node_energy, f"{kind}_joules"), metered)
         _refuse("node_energy", node_energy, wrong, f"has {kind}_joules that are not the sum of its emissions rows")
@@ -114,7 +116,7 @@ def _check_priced(rows: pa.Table) -> None:
     for column, allowed in (("component", COMPONENTS), ("kind", KINDS)):
         unknown = ~pc.is_in(rows.column(column), pa.array(allowed)).to_numpy()
         _refuse("emissions", rows, unknown, f"has a {column} that is none of {', '.join(allowed)}")
-    missing = pc.equal(rows.column("intensity_quality"), MISSING).to_numpy()
+    missing = pc.equal(rows.column("intensity_quality"), pa.scalar(MISSING)).to_numpy()
     energetic = rows.column("energy_joules").to_numpy() != 0
     for column in KNOWN_IF_PRICED:
         _refuse("emissions", rows, _nulls(rows, column) & ~missing, f"is priced but has no {column}")

@@ -12,40 +12,42 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.equality import differing_hours
 from pipeline.sinks import locks, partitions, views
 from pipeline.sinks.commits import (
     FOOTER_KEY,
-    KEYS,
     Commit,
     DayTables,
     HourCommit,
-    Plan,
     Revise,
     RunStamp,
-    Stored,
     check_hours,
     footer_text,
-    hours_rows,
-    of_hours,
     parse_footer,
-    plan,
-    stamped,
 )
 from pipeline.sinks.partitions import OnEffect
+from pipeline.sinks.plans import (
+    KEYS,
+    Stored,
+    corrections,
+    due_commits,
+    fold_age,
+    fresh_rows,
+    hours_rows,
+    of_hours,
+    plan,
+)
 from pipeline.sinks.table_checks import check_tables
 from pipeline.tables import HOURS, INTENSITY, PROCESSES, QUARANTINE, REPLACED_TABLES, conform
-from pipeline.window import HOUR, Clock, Window
+from pipeline.window import HOUR, Clock, Window, parse_time
 
-__all__ = ["DayResult", "DayTables", "HourCommit", "Recovery", "RunStamp", "Warehouse", "differing_hours"]
+__all__ = ["DayResult", "DayTables", "HourCommit", "Recovery", "RunStamp", "Warehouse"]
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """What the first act of a run found: hours given their row again, and hours whose tables disagree (fold them again)."""
+    """What the first act of a run found: hours given their row again, and hours whose tables disagree (fold again)."""
 
     restored_hours: tuple[datetime, ...]
     torn_hours: tuple[datetime, ...]
@@ -74,7 +76,9 @@ class Warehouse:
         self.root = root.absolute()
         self._on_effect = on_effect
 
-    def partition_lock(self, cluster: str, day: date, clock: Clock, wait_seconds: float) -> AbstractContextManager[None]:
+    def partition_lock(
+        self, cluster: str, day: date, clock: Clock, wait_seconds: float
+    ) -> AbstractContextManager[None]:
         """Hold one (cluster, day) against other runs, waiting at most `wait_seconds`.
 
         Raises:
@@ -95,6 +99,8 @@ class Warehouse:
         """Complete what a killed run left; under the partition's lock, before anything is read.
 
         Args:
+            cluster: whose partition.
+            day: its UTC date.
             now: becomes `written_utc` of restored rows.
             run_id: names the file they are written to; the rows carry the run that committed them.
 
@@ -104,13 +110,35 @@ class Warehouse:
         partitions.remove_leftovers(self.root, cluster, day, now)
         stored = self._stored(cluster, day)
         noted = {(row["hour_utc"], row["run_id"], row["revision"]) for row in self._fold_rows(cluster, day)}
-        lost = [commit for hour, commit in sorted(stored.commits.items()) if (hour, commit.run_id, commit.revision) not in noted]
+        lost = [
+            commit
+            for hour, commit in sorted(stored.commits.items())
+            if (hour, commit.run_id, commit.revision) not in noted
+        ]
         self._append("hours", hours_rows(commit.row(now) for commit in lost), run_id, now)
         return Recovery(tuple(commit.hour_utc for commit in lost), tuple(sorted(stored.torn_hours())))
 
     def read_day(self, table: str, cluster: str, day: date) -> pa.Table:
         """The stored rows of one partition of `emissions`, `node_energy` or `processes`: full schema, sorted by key."""
         return partitions.read_partition(self.root, table, cluster, day)
+
+    def read_table(
+        self, table: str, start: datetime | str | None = None, end: datetime | str | None = None
+    ) -> pa.Table:
+        """The rows of `emissions`, `node_energy` or `processes` with `start <= hour_utc < end`, sorted by key.
+
+        Raises:
+            ConfigError: a time without a zone.
+        """
+        conditions, bounds = ["true"], {}
+        for name, sign, moment in (("start", ">=", start), ("end", "<", end)):
+            if moment is not None:
+                conditions.append(f"hour_utc {sign} ${name}")
+                bounds[name] = parse_time(moment if isinstance(moment, str) else moment.isoformat(), name)
+        names = REPLACED_TABLES[table].names
+        columns = ", ".join(f'"{name}"' for name in names)
+        query = f"select {columns} from {table} where {' and '.join(conditions)} order by {', '.join(KEYS[table])}"
+        return conform(self._query(query, **bounds), REPLACED_TABLES[table])
 
     def hours(self, cluster: str, window: Window | None = None) -> pa.Table:
         """HOURS rows: the newest fold row of each hour of the cluster, in time order."""
@@ -133,12 +161,18 @@ class Warehouse:
         """
         columns = ", ".join(INTENSITY.names)
         order = "provider, signal, factor_type, start_utc"
-        return conform(self._query(f"select {columns} from intensity_newest where zone = $zone order by {order}", zone=zone), INTENSITY)
+        return conform(
+            self._query(f"select {columns} from intensity_newest where zone = $zone order by {order}", zone=zone),
+            INTENSITY,
+        )
 
     def append(self, table: str, rows: pa.Table, run_id: str, day: date) -> Path | None:
         """Add rows to an append-only table as one immutable file; no row, no file.
 
         Args:
+            table: one of `tables.APPEND_ONLY_TABLES`.
+            rows: all its columns.
+            run_id: names the file.
             day: the UTC date of writing.
 
         Raises:
@@ -152,10 +186,15 @@ class Warehouse:
     ) -> DayResult:
         """Make `tables` the rows of `hours`; hours whose rows are equal to the stored ones keep theirs (P3).
 
-        Under the partition's lock, after `recover`. An hour of state `failed` keeps whatever is stored; one without rows
-        that never had any just gets its `hours` row.
+        Under the partition's lock, after `recover`. An hour of state `failed` keeps whatever is stored; one without
+        rows that never had any just gets its `hours` row.
 
         Args:
+            cluster: whose partition.
+            day: its UTC date.
+            hours: the hours that `tables` are complete for.
+            tables: their rows.
+            stamp: the run that commits.
             revise: `transforms.revisions.revision_rows`, handed in because sinks and transforms do not know each other.
 
         Raises:
@@ -164,10 +203,80 @@ class Warehouse:
         """
         new = tables.conformed()
         check_hours(cluster, day, hours, new, stamp)
-        check_tables(new.emissions, new.node_energy, PROCESSES.empty_table() if new.processes is None else new.processes, new.quarantine)
+        check_tables(
+            new.emissions,
+            new.node_energy,
+            PROCESSES.empty_table() if new.processes is None else new.processes,
+            new.quarantine,
+        )
         stored = self._stored(cluster, day)
         todo = plan(hours, new, stored)
-        rows_written = self._write_rows(cluster, day, hours, new, stored, todo, stamp, revise) if todo.rewritten else {}
-        notes = [commit.row(stamp.priced_utc) for commit in _commits(cluster, hours, stored, todo, stamp)]
+        commits = due_commits(cluster, hours, stored, todo, stamp)
+        rows_written: dict[str, int] = {}
+        if todo.rewritten:
+            fresh = fresh_rows(new, stored, todo, stamp)
+            revised = corrections(fresh["emissions"], stored, todo, stamp, revise)
+            rows_written = self._write_intents(revised, fresh["quarantine"], stamp)
+            rewritten = {commit.hour_utc: commit for commit in commits if commit.hour_utc in todo.rewritten}
+            rows_written |= self._write_partitions(cluster, day, fresh, stored, rewritten)
+        notes = [commit.row(stamp.priced_utc) for commit in commits]
         self._append("hours", hours_rows(notes), stamp.run_id, stamp.priced_utc)
-        return DayResult(dict(todo.rewritten), todo.kept, todo.noted, rows_written | ({"hours": len(notes)} if notes else {}))
+        return DayResult(dict(todo.rewritten), todo.kept, todo.noted, rows_written | {"hours": len(notes)})
+
+    def _write_intents(self, revised: pa.Table, quarantine: pa.Table, stamp: RunStamp) -> dict[str, int]:
+        """What counts only once the commit stands: views join both with it."""
+        self._append("revisions", revised, stamp.run_id, stamp.priced_utc)
+        self._append("quarantine", quarantine, stamp.run_id, stamp.priced_utc)
+        return {"revisions": revised.num_rows, "quarantine": quarantine.num_rows}
+
+    def _write_partitions(
+        self, cluster: str, day: date, fresh: dict[str, pa.Table], stored: Stored, rewritten: dict[datetime, Commit]
+    ) -> dict[str, int]:
+        """The replaced tables, emissions last: its footer is the commit."""
+        written = {}
+        for name in ("node_energy", "processes", "emissions"):
+            others = of_hours(stored.tables[name], rewritten, inside=False)
+            rows = pa.concat_tables([others, fresh[name]]).sort_by([(column, "ascending") for column in KEYS[name]])
+            if name == "emissions":
+                standing = {hour: commit for hour, commit in stored.commits.items() if hour not in rewritten}
+                footer = footer_text((standing | rewritten).values())
+                rows = rows.replace_schema_metadata({FOOTER_KEY: footer})
+            elif not rows.num_rows and not stored.tables[name].num_rows:
+                continue
+            partitions.replace_partition(self.root, name, cluster, day, rows, self._on_effect)
+            written[name] = fresh[name].num_rows
+        return written
+
+    def _stored(self, cluster: str, day: date) -> Stored:
+        path = partitions.partition_path(self.root, "emissions", cluster, day)
+        commits = parse_footer(partitions.read_footer(path, FOOTER_KEY))
+        folds: dict[datetime, dict[str, Any]] = {}
+        for row in sorted(self._fold_rows(cluster, day), key=fold_age):
+            folds[row["hour_utc"]] = row
+        return Stored({name: self.read_day(name, cluster, day) for name in REPLACED_TABLES}, commits, folds)
+
+    def _fold_rows(self, cluster: str, day: date) -> list[dict[str, Any]]:
+        """Every fold row ever written about the day; an hour is priced after it ends, so none lies in older files."""
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        hour = ds.field("hour_utc")
+        wanted = (ds.field("cluster") == cluster) & ds.field("store").is_null()
+        wanted &= (hour >= pa.scalar(midnight)) & (hour < pa.scalar(midnight + 24 * HOUR))
+        return partitions.read_appended(self.root, "hours", day, wanted).to_pylist()
+
+    def _append(self, table: str, rows: pa.Table, run_id: str, written_utc: datetime) -> None:
+        self.append(table, rows, run_id, written_utc.astimezone(UTC).date())
+
+    def _hours(self, condition: str, window: Window | None, **parameters: object) -> pa.Table:
+        if window is not None:
+            condition += " and hour_utc >= $start and hour_utc < $end"
+            parameters |= {"start": window.start, "end": window.end}
+        return conform(
+            self._query(
+                f"select {', '.join(HOURS.names)} from hours where {condition} order by hour_utc", **parameters
+            ),
+            HOURS,
+        )
+
+    def _query(self, text: str, **parameters: object) -> pa.Table:
+        with views.open_views(self.root) as connection:
+            return connection.sql(text, params=parameters).to_arrow_table()

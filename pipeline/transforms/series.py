@@ -88,18 +88,16 @@ def hour_series(emissions: pa.Table, max_series: int) -> dict[Key, float]:
 
 
 def _rows(emissions: pa.Table) -> list[_Row]:
+    if not all(
+        joules is not None and math.isfinite(joules) for joules in emissions.column("energy_joules").to_pylist()
+    ):
+        raise SchemaError("a row without finite energy_joules: a null must not become a 0 in a sum")
     rows = [_Row(*values) for values in zip(*(emissions.column(n).to_pylist() for n in _Row._fields), strict=True)]
     hours = sorted({(row.cluster, row.hour_utc.isoformat()) for row in rows})
     if len(hours) > 1:
         raise SchemaError(
             f"series are made of one cluster-hour at a time, got {len(hours)}: {hours[0]}, {hours[1]} ..."
         )
-    for row in rows:
-        # Annotated as always there, but a parquet column can hold null, and a null must not become a 0 here.
-        if row.energy_joules is None or not math.isfinite(row.energy_joules):
-            raise SchemaError(
-                f"{row.cluster} {row.hour_utc:%FT%H:%MZ}: energy_joules is {row.energy_joules} on node {row.node}"
-            )
     return rows
 
 

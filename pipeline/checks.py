@@ -1,0 +1,91 @@
+"""Findings about a run's figures, as data: what was looked at, whether it held, and in one line what to do.
+
+Required checks withhold what they failed on and end the command with exit code 65; the others only speak.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+HOLE_RATIO = 0.01
+CROSS_TOLERANCE = 0.02
+SYSTEM_SHARE = 0.20
+NAMED = 3  # how many culprits a line names before it counts the rest
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding.
+
+    Attributes:
+        name: short and stable: a label of `carbon_etl_check_failed`.
+        required: whether failing it ends the command with 65.
+        passed: whether it held.
+        detail: one line: where it failed and what to do; empty when it held.
+    """
+
+    name: str
+    required: bool
+    passed: bool
+    detail: str = ""
+
+
+def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
+    """Findings about node_energy rows of one cluster, and nodes that have pods but no meter of their own."""
+    failed = nodes.filter(pc.is_valid(nodes["check"]))
+    yield _of_nodes(
+        "workloads_within_active", failed, required=True,
+        remedy="their workloads are withheld (table quarantine) and booked as system",
+    )  # fmt: skip
+    yield Check(
+        "node_meter",
+        required=True,
+        passed=not unmetered,
+        detail=f"{_named(unmetered)}: pods but no node counters, their pods are not counted: let Kepler export its node level"
+        if unmetered
+        else "",
+    )
+    holes = nodes.filter(pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), HOLE_RATIO))
+    yield _of_nodes(
+        "coverage", holes, required=False, remedy="samples are missing there: these hours are partial and are folded again for 48 h"
+    )
+    off = pc.greater(pc.abs(pc.subtract(nodes["cross_ratio"], 1.0)), CROSS_TOLERANCE)
+    whole = pc.greater_equal(nodes["coverage_ratio"], 0.99)
+    yield _of_nodes(
+        "cross_meter", nodes.filter(pc.and_(off, whole)), required=False,
+        remedy="the node's own register disagrees by more than 2 %: see cross_ratio in node_energy",
+    )  # fmt: skip
+    active = pc.subtract(nodes["metered_joules"], nodes["idle_joules"])
+    unattributed = nodes.filter(pc.greater(nodes["system_joules"], pc.multiply(active, SYSTEM_SHARE)))
+    yield _of_nodes(
+        "system_share", unattributed, required=False,
+        remedy="more than 20 % of active energy belongs to no pod: host daemons, or pods that Kepler does not see",
+    )  # fmt: skip
+
+
+def check_prices(emissions: pa.Table) -> Iterator[Check]:
+    """Findings about priced rows of one cluster."""
+    missing = emissions.filter(pc.is_null(emissions["emissions_gco2e"]))
+    hours = sorted(set(missing["hour_utc"].to_pylist()))
+    yield Check(
+        "priced",
+        required=False,
+        passed=not hours,
+        detail=f"{len(hours)} hours have energy but no intensity (first {hours[0]:%FT%H:%MZ}): add a provider that covers them"
+        if hours
+        else "",
+    )
+
+
+def _of_nodes(name: str, nodes: pa.Table, *, required: bool, remedy: str) -> Check:
+    if nodes.num_rows == 0:
+        return Check(name, required, passed=True)
+    culprits = sorted(set(nodes["node"].to_pylist()))
+    return Check(name, required, passed=False, detail=f"{nodes.num_rows} node-hours on {_named(culprits)}: {remedy}")
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,36 @@
+"""Which hours a run takes."""
+
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from pipeline.window import HOUR, Window, floor_hour
+
+YOUNG = timedelta(hours=48)  # a partial or empty hour may still gain samples
+
+
+def last_closed(now: datetime, settle: timedelta) -> datetime:
+    """Right edge of the newest hour that ended more than `settle` ago."""
+    return floor_hour(now - settle)
+
+
+def due_hours(known: pa.Table, first: datetime, now: datetime, settle: timedelta) -> list[datetime]:
+    """Closed hours from `first` on that are not done.
+
+    Done is complete, or partial or empty and older than 48 h; failed hours are always due.
+
+    Args:
+        known: newest fold rows of the cluster, schema HOURS.
+        first: the first hour of the cluster.
+        now: the present.
+        settle: how long after its end an hour is left alone.
+    """
+    end = last_closed(now, settle)
+    if first >= end:
+        return []
+    state = dict(zip(known["hour_utc"].to_pylist(), known["state"].to_pylist(), strict=True))
+    return [hour for hour in Window(first, end).hours() if not _done(state.get(hour), now - hour - HOUR)]
+
+
+def _done(state: str | None, age: timedelta) -> bool:
+    return state == "complete" or (state in ("partial", "empty") and age > YOUNG)

@@ -1,0 +1,141 @@
+"""What a run did, for people (a few lines), for machines (JSON) and for the `runs` table."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.checks import Check
+from pipeline.errors import CarbonEtlError
+
+PARTIAL_FAILURE, CHECK_FAILED = 69, 65
+BASIS = {
+    "lifecycle": "lifecycle: scope 2, location-based, plus upstream (scope 3.3)",
+    "direct": "direct: scope 2, location-based",
+}
+BOUNDARY = "meter boundary: CPU and DRAM; not PSU, disks, network, fans"
+
+
+@dataclass
+class StoreOutcome:
+    """What became of the hours in one store."""
+
+    store: str
+    samples_written: int
+    hours_published: int
+    hours_unpublished: int
+    reasons: list[str]
+
+
+@dataclass
+class ClusterOutcome:
+    """What became of one cluster in a run; sums are over the hours folded, whether rewritten or found equal."""
+
+    cluster: str
+    factor_type: str
+    states: dict[str, int] = field(default_factory=dict)
+    hours_rewritten: int = 0
+    hours_unchanged: int = 0
+    rows: int = 0
+    energy_joules: dict[str, float] = field(default_factory=dict)
+    facility_energy_kwh: float = 0.0
+    emissions_gco2e: float = 0.0
+    quality_joules: dict[str, float] = field(default_factory=dict)
+    residual_joules: float | None = None
+    checks: list[Check] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    stores: list[StoreOutcome] = field(default_factory=list)
+
+    def add_rows(self, emissions: pa.Table) -> None:
+        """Add priced rows to the sums."""
+        self.rows += emissions.num_rows
+        for kind, joules in _sums(emissions, "kind", "energy_joules"):
+            self.energy_joules[kind] = self.energy_joules.get(kind, 0.0) + joules
+        for quality, joules in _sums(emissions, "intensity_quality", "energy_joules"):
+            self.quality_joules[quality] = self.quality_joules.get(quality, 0.0) + joules
+        self.facility_energy_kwh += pc.sum(emissions["facility_energy_kwh"]).as_py() or 0.0
+        self.emissions_gco2e += pc.sum(emissions["emissions_gco2e"]).as_py() or 0.0
+
+    def add_checks(self, checks: list[Check]) -> None:
+        """Add findings: a name once, failed as soon as one partition failed it."""
+        for check in checks:
+            known = next((c for c in self.checks if c.name == check.name), None)
+            if known is None or (known.passed and not check.passed):
+                self.checks = [c for c in self.checks if c is not known] + [check]
+
+
+def _sums(table: pa.Table, by: str, amount: str) -> list[tuple[str, float]]:
+    grouped = table.group_by(by).aggregate([(amount, "sum")])
+    return list(zip(grouped[by].to_pylist(), grouped[f"{amount}_sum"].to_pylist(), strict=True))
+
+
+@dataclass
+class RunReport:
+    """Everything one command did."""
+
+    run_id: str
+    command: str
+    started_utc: datetime
+    dry_run: bool
+    seconds: float = 0.0
+    clusters: list[ClusterOutcome] = field(default_factory=list)
+    errors: list[CarbonEtlError] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 69 some partitions failed; the error's own code when nothing succeeded; 65 a required check failed."""
+        if self.errors:
+            worked = any(c.hours_rewritten or c.hours_unchanged for c in self.clusters)
+            failed = any(c.failures for c in self.clusters)
+            return PARTIAL_FAILURE if worked and failed else self.errors[0].exit_code
+        if any(c.required and not c.passed for cluster in self.clusters for c in cluster.checks):
+            return CHECK_FAILED
+        return 0
+
+    def to_json(self) -> str:
+        """The whole report, one line."""
+        report = {
+            "run_id": self.run_id,
+            "command": self.command,
+            "started_utc": self.started_utc.isoformat(),
+            "seconds": round(self.seconds, 3),
+            "dry_run": self.dry_run,
+            "exit_code": self.exit_code,
+            "clusters": [asdict(cluster) for cluster in self.clusters],
+            "errors": [str(error) for error in self.errors],
+        }
+        return json.dumps(report, default=str)
+
+    def summary(self) -> list[str]:
+        """A few lines a cluster."""
+        return [line for cluster in self.clusters for line in _summary(cluster, self)]
+
+
+def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
+    states = ", ".join(f"{count:,} {state}" for state, count in sorted(cluster.states.items())) or "none due"
+    verb = "would write" if report.dry_run else "rewritten"
+    lines = [
+        f"{cluster.cluster}: hours {states}; {cluster.hours_rewritten:,} {verb}, {cluster.hours_unchanged:,} unchanged"
+        f" ({report.seconds:.1f} s)"
+    ]
+    total = sum(cluster.energy_joules.values())
+    if total:
+        shares = ", ".join(f"{kind} {cluster.energy_joules.get(kind, 0.0) / total:.0%}" for kind in ("workload", "system", "idle"))
+        qualities = ", ".join(f"{q} {j / total:.0%}" for q, j in sorted(cluster.quality_joules.items()))
+        lines += [
+            f"  energy  {total / 3.6e6:,.3f} kWh IT ({shares}), {cluster.facility_energy_kwh:,.3f} kWh facility; {BOUNDARY}",
+            f"  carbon  {cluster.emissions_gco2e:,.1f} gCO2e ({BASIS[cluster.factor_type]}); intensity {qualities}",
+        ]
+    failed = [c for c in cluster.checks if not c.passed]
+    lines += [f"  check   {'FAILED' if c.required else 'note'} {c.name}: {c.detail}" for c in failed] or ["  check   all held"]
+    lines += [f"  warning {text}" for text in cluster.warnings] + [f"  failed  {text}" for text in cluster.failures]
+    for store in cluster.stores:
+        reasons = f": {'; '.join(store.reasons)}" if store.reasons else ""
+        lines.append(
+            f"  store   {store.store}: {store.samples_written:,} samples written, {store.hours_published:,} hours published, "
+            f"{store.hours_unpublished:,} not{reasons}"
+        )
+    return lines

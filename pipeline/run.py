@@ -1,0 +1,205 @@
+"""The story of one run: for each cluster and day recover, extract, fold, price, check, commit; then publish and report.
+
+The unit of work is (cluster, day), a function of the samples and of what is stored, done under that partition's lock.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline import checks, plan
+from pipeline.config import Settings
+from pipeline.errors import CarbonEtlError, SinkError, SourceError, SourceRejected
+from pipeline.publication import publish_cluster
+from pipeline.report import ClusterOutcome, RunReport
+from pipeline.sinks import views
+from pipeline.sinks.partitions import OnEffect, nothing
+from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
+from pipeline.site import Site, open_site
+from pipeline.tables import EMISSIONS, NODE_ENERGY
+from pipeline.transforms.coverage import hour_state
+from pipeline.transforms.emissions import price, slots_with_energy
+from pipeline.transforms.energy import ENERGY, NODES, WITHHELD, Energy
+from pipeline.transforms.refold import better_covered
+from pipeline.transforms.revisions import revision_rows
+from pipeline.transforms.selection import Vintages, changed_vintages
+from pipeline.units import MS_PER_HOUR
+from pipeline.window import HOUR, Clock, Window, floor_hour, from_ms, runs_of_hours, to_ms
+
+LOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run is given by the command line.
+
+    Attributes:
+        settings: the whole config.
+        env: where secrets are read.
+        clock: the only time there is.
+        dry_run: fold, price and compare, write nothing.
+        on_progress: called with (cluster, hours done, hours in all).
+        on_effect: called after every effect on disk; tests kill there.
+    """
+
+    settings: Settings
+    env: Mapping[str, str]
+    clock: Clock
+    dry_run: bool = False
+    on_progress: Callable[[str, int, int], None] = lambda cluster, done, total: None
+    on_effect: OnEffect = nothing
+
+
+def run(job: Job, clusters: list[str], window: Window | None) -> RunReport:
+    """All due hours of the clusters, or the hours of `window` (backfill), then everything unpublished to every store."""
+    started, began = job.clock.now(), job.clock.monotonic()
+    run_id = f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    report = RunReport(run_id, "backfill" if window else "run", started, job.dry_run)
+    warehouse = Warehouse(Path(job.settings.warehouse.path), job.on_effect)
+    for name in clusters:
+        site = open_site(name, job.settings, job.env, job.clock)
+        outcome = ClusterOutcome(name, site.selection.factor_type)
+        report.clusters.append(outcome)
+        try:
+            _fold_cluster(job, site, warehouse, window, run_id, outcome)
+        except (SourceError, SinkError) as error:
+            outcome.failures.append(str(error))
+            report.errors.append(error)
+        outcome.warnings += sorted(set(site.warnings))
+        report.seconds = job.clock.monotonic() - began
+        report.errors += publish_cluster(job.settings, job.env, job.clock, warehouse, outcome, report)
+    report.seconds = job.clock.monotonic() - began
+    if not job.dry_run:
+        _finish(warehouse, report, job.clock.now())
+    return report
+
+
+def _fold_cluster(
+    job: Job, site: Site, warehouse: Warehouse, window: Window | None, run_id: str, outcome: ClusterOutcome
+) -> None:
+    """Fold, price and commit a cluster's hours, day by day in time order."""
+    now = job.clock.now()
+    oldest_ms = site.oldest_ms(now)
+    if oldest_ms is None:
+        raise SourceRejected(
+            f"{site.server.url} has no Kepler 0.10+ series for cluster {site.name}: is Kepler scraped there, and is the "
+            "selector right? `carbon-etl doctor` shows what is found"
+        )
+    hours = _hours(job, site, warehouse, window, oldest_ms, now)
+    if not hours:
+        return
+    vintages = _vintages(site, warehouse, Window(hours[0], hours[-1] + HOUR), now, run_id, dry_run=job.dry_run)
+    done = 0
+    for part in (part for stretch in runs_of_hours(hours) for part in [stretch]):
+        job.on_progress(site.name, done, len(hours))
+        _fold_day(job, site, warehouse, part, vintages, oldest_ms, run_id, outcome)
+        done += part.hour_count
+    job.on_progress(site.name, done, len(hours))
+
+
+def _hours(
+    job: Job, site: Site, warehouse: Warehouse, window: Window | None, oldest_ms: int, now: datetime
+) -> list[datetime]:
+    settle = job.settings.energy.settle
+    if window is not None:
+        return [hour for hour in window.hours() if hour + HOUR <= plan.last_closed(now, settle)]
+    known = warehouse.hours(site.name)
+    first = site.settings.start or (min(known["hour_utc"].to_pylist()) if known.num_rows else from_ms(oldest_ms))
+    return plan.due_hours(known, floor_hour(first), now, settle)
+
+
+def _vintages(site: Site, warehouse: Warehouse, window: Window, now: datetime, run_id: str, *, dry_run: bool) -> Vintages:
+    """Everything that may price the window; what providers say newly is stored first."""
+    offered = site.offered_vintages(window, now)
+    stored = warehouse.intensity_vintages(site.place.zone)
+    fresh = changed_vintages(offered, stored)
+    if not dry_run:
+        warehouse.append("intensity", fresh, run_id, now.date())
+    return Vintages(pa.concat_tables([stored, fresh, site.embedded_vintages(window)]))
+
+
+def _fold_day(
+    job: Job, site: Site, warehouse: Warehouse, part: Window, vintages: Vintages, oldest_ms: int, run_id: str, outcome: ClusterOutcome
+) -> None:
+    """One unit of work: some hours of one (cluster, day)."""
+    day = part.start.date()
+    with warehouse.partition_lock(site.name, day, job.clock, LOCK_SECONDS):
+        hours = set(part.hours())
+        if not job.dry_run:
+            hours |= set(warehouse.recover(site.name, day, job.clock.now(), run_id).torn_hours)
+        energy = [_fold_hour(site, hour, oldest_ms) for hour in sorted(hours)]
+        rows, nodes = better_covered(
+            pa.concat_tables([e.rows for e in energy]),
+            pa.concat_tables([e.nodes for e in energy]),
+            _stored(warehouse, "emissions", site.name, day, hours),
+            _stored(warehouse, "node_energy", site.name, day, hours),
+        )
+        priced = _price(site, rows, vintages)
+        commits = [_commit(nodes, hour) for hour in sorted(hours)]
+        outcome.add_rows(priced)
+        outcome.add_checks([*checks.check_energy(nodes, _unmetered(energy)), *checks.check_prices(priced)])
+        for commit in commits:
+            outcome.states[commit.state] = outcome.states.get(commit.state, 0) + 1
+        tables = DayTables(priced, nodes, pa.concat_tables([e.withheld for e in energy]))
+        stamp = RunStamp(run_id, job.clock.now(), site.digest)
+        if job.dry_run:
+            outcome.hours_rewritten += len(hours)
+            return
+        result = warehouse.commit_day(site.name, day, commits, tables, stamp, revision_rows)
+        outcome.hours_rewritten += len(result.rewritten)
+        outcome.hours_unchanged += len(hours) - len(result.rewritten)
+
+
+def _fold_hour(site: Site, hour: datetime, oldest_ms: int) -> Energy:
+    if to_ms(hour) + MS_PER_HOUR + site.rules.max_gap_ms < oldest_ms:  # nothing can be there: do not ask
+        return Energy(ENERGY.empty_table(), NODES.empty_table(), WITHHELD.empty_table(), [])
+    return site.fold_hour(hour)
+
+
+def _stored(warehouse: Warehouse, table: str, cluster: str, day: date, hours: set[datetime]) -> pa.Table:
+    rows = warehouse.read_day(table, cluster, day)
+    return rows.filter(pa.array([hour in hours for hour in rows["hour_utc"].to_pylist()], pa.bool_()))
+
+
+def _price(site: Site, rows: pa.Table, vintages: Vintages) -> pa.Table:
+    answers = {
+        hour: vintages.select(hour, needed, site.selection) for hour, needed in slots_with_energy(rows).items()
+    }
+    return price(rows, answers, site.settings.pue, "config")
+
+
+def _commit(nodes: pa.Table, hour: datetime) -> HourCommit:
+    of_hour = nodes.filter(pa.array([h == hour for h in nodes["hour_utc"].to_pylist()], pa.bool_()))
+    state = hour_state(of_hour)
+    return HourCommit(hour, state, {"empty": "no samples", "partial": "holes or withheld node-hours"}.get(state))
+
+
+def _unmetered(energy: list[Energy]) -> list[str]:
+    return sorted({node for e in energy for node in e.unmetered})
+
+
+def _finish(warehouse: Warehouse, report: RunReport, now: datetime) -> None:
+    """Note the run and keep carbon.duckdb current; a failure here is a failure of the run, not of its figures."""
+    try:
+        row = {
+            "run_id": report.run_id,
+            "command": report.command,
+            "started_utc": report.started_utc,
+            "finished_utc": now,
+            "exit_code": report.exit_code,
+            "report": report.to_json(),
+        }
+        warehouse.append("runs", pa.Table.from_pylist([row | {"version": _version()}], RUNS), report.run_id, now.date())
+        views.refresh_database(warehouse.root)
+    except SinkError as error:
+        report.errors.append(error)
+
+
+def _version() -> str:
+    from pipeline import __version__
+
+    return __version__

@@ -1,0 +1,86 @@
+"""Intensity from a user's own CSV: `zone,start_utc,end_utc,carbon_intensity_g_per_kwh`, optionally `quality,basis,updated_utc`.
+
+Half-open steps of any length, times with a zone. An empty value is a withdrawn figure (no answer), not zero.
+"""
+
+import csv
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.errors import ConfigError
+from pipeline.tables import INTENSITY
+from pipeline.window import EPOCH, parse_time
+
+NAME = "csv"
+REQUIRED = ("zone", "start_utc", "end_utc", "carbon_intensity_g_per_kwh")
+OPTIONAL = ("quality", "basis", "updated_utc")
+QUALITIES = ("measured", "estimated", "forecast")
+BASES = ("consumption", "production", "unknown")
+SHORTEST_STEP = timedelta(minutes=5)
+PLAUSIBLE_G_PER_KWH = 2_000.0  # above any grid: then the unit is lb/MWh or worse
+
+
+def read(path: Path, factor_type: str, fetched_utc: datetime) -> pa.Table:
+    """All vintages of the file, schema INTENSITY.
+
+    Quality defaults to `measured` (the file states figures), basis to `unknown`.
+
+    Raises:
+        ConfigError: names the file, the line and what to write instead.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            header = [name.strip() for name in reader.fieldnames or []]
+            wrong = [n for n in REQUIRED if n not in header] + [n for n in header if n not in (*REQUIRED, *OPTIONAL)]
+            if wrong:
+                raise ConfigError(f"{path}: column {wrong[0]!r} is missing or unknown; the header is {','.join(REQUIRED)}")
+            rows = list(_rows(path, reader, factor_type, fetched_utc))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"cannot read the intensity file {path}: {error}") from error
+    return pa.Table.from_pylist(rows, INTENSITY)
+
+
+def _rows(
+    path: Path, reader: "csv.DictReader[str]", factor_type: str, fetched_utc: datetime
+) -> Iterator[dict[str, object]]:
+    for raw in reader:
+        row = {(k or "").strip(): (v or "").strip() if isinstance(v, str | None) else "" for k, v in raw.items()}
+        where = f"{path} line {reader.line_num}"
+        start, end = (parse_time(row[k], f"{where}: {k}") for k in ("start_utc", "end_utc"))
+        if end - start < SHORTEST_STEP or (start - EPOCH) % SHORTEST_STEP or (end - EPOCH) % SHORTEST_STEP:
+            raise ConfigError(f"{where}: a step runs from one whole 5 minutes to a later one, not {start} to {end}")
+        quality, basis = row.get("quality") or "measured", row.get("basis") or "unknown"
+        if quality not in QUALITIES or basis not in BASES:
+            raise ConfigError(f"{where}: quality is one of {', '.join(QUALITIES)}, basis one of {', '.join(BASES)}")
+        updated = row.get("updated_utc")
+        yield {
+            "zone": row["zone"],
+            "start_utc": start,
+            "end_utc": end,
+            "carbon_intensity_g_per_kwh": _intensity(row["carbon_intensity_g_per_kwh"], where),
+            "provider": NAME,
+            "signal": "average",
+            "factor_type": factor_type,
+            "basis": basis,
+            "quality": quality,
+            "updated_utc": parse_time(updated, f"{where}: updated_utc") if updated else None,
+            "model": None,
+            "fetched_utc": fetched_utc,
+        }
+
+
+def _intensity(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= PLAUSIBLE_G_PER_KWH:
+        raise ConfigError(f"{where}: {text!r} is not an intensity in g/kWh (0 to {PLAUSIBLE_G_PER_KWH:g})")
+    return value

@@ -1,0 +1,89 @@
+"""Energy rows get their price: energy x PUE x intensity, step by step, summed to the hour."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.samples import Bools, Floats
+from pipeline.transforms.selection import SLOTS, Answer
+from pipeline.units import JOULES_PER_KWH
+
+
+def slots_with_energy(rows: pa.Table) -> dict[datetime, Bools]:
+    """For each hour in `rows`: which of its twelve five-minute slots lie in a step in which any row has energy."""
+    needed: dict[datetime, Bools] = {}
+    for hour, total, steps in zip(
+        rows["hour_utc"].to_pylist(), rows["energy_joules"].to_pylist(), rows["step_joules"].to_pylist(), strict=True
+    ):
+        joules = np.array(steps if steps is not None else [total])
+        slots = np.repeat(joules > 0, SLOTS // len(joules))
+        needed[hour] = needed[hour] | slots if hour in needed else slots
+    return needed
+
+
+def price(rows: pa.Table, answers: Mapping[datetime, Answer], pue_ratio: float | None, pue_source: str | None) -> pa.Table:
+    """`rows` with their price columns.
+
+    A row whose steps have energy but no intensity, or no PUE, is `missing`: grams null. No energy: grams 0.
+
+    Args:
+        rows: energy rows, each priced at its own step.
+        answers: what prices each hour in `rows`.
+        pue_ratio: facility energy over IT energy, null when unknown.
+        pue_source: where it comes from.
+    """
+    priced = [
+        _price(total, steps, answers[hour], pue_ratio)
+        for hour, total, steps in zip(
+            rows["hour_utc"].to_pylist(), rows["energy_joules"].to_pylist(), rows["step_joules"].to_pylist(), strict=True
+        )
+    ]
+    of_row = [answers[hour] for hour in rows["hour_utc"].to_pylist()]
+
+    def column(value: Callable[[Answer], object], kind: pa.DataType) -> pa.Array:
+        return pa.array([value(answer) for answer in of_row], kind)
+
+    columns = {
+        "pue_ratio": pa.array([pue_ratio] * rows.num_rows, pa.float64()),
+        "pue_source": pa.array([pue_source] * rows.num_rows, pa.string()),
+        "intensity_steps": pa.array([p[0] for p in priced], pa.int64()),
+        "facility_energy_kwh": pa.array([p[1] for p in priced], pa.float64()),
+        "carbon_intensity_g_per_kwh": pa.array([p[2] for p in priced], pa.float64()),
+        "intensity_zone": column(lambda a: a.zone, pa.string()),
+        "intensity_provider": column(lambda a: a.provider, pa.string()),
+        "intensity_factor_type": column(lambda a: a.factor_type, pa.string()),
+        "intensity_basis": column(lambda a: a.basis, pa.string()),
+        "intensity_quality": column(lambda a: a.quality, pa.string()),
+        "intensity_updated_utc": column(lambda a: a.updated_utc, pa.timestamp("us", tz="UTC")),
+        "emissions_gco2e": pa.array([p[3] for p in priced], pa.float64()),
+    }
+    for name, values in columns.items():
+        rows = rows.append_column(name, values)
+    return rows
+
+
+def _price(
+    total: float, steps: list[float] | None, answer: Answer, pue_ratio: float | None
+) -> tuple[int | None, float | None, float | None, float | None]:
+    """(intensity_steps, facility kWh, energy-weighted g/kWh, grams) of one row."""
+    joules = np.array(steps if steps is not None else [total])
+    facility_kwh = None if pue_ratio is None else total / JOULES_PER_KWH * pue_ratio
+    slots = SLOTS // len(joules)
+    step_g_per_kwh = answer.slots_g_per_kwh.reshape(len(joules), slots).mean(axis=1)
+    vintages = answer.slot_vintage.reshape(len(joules), slots)
+    provider_steps = max(len(set(row)) for row in vintages.tolist()) if answer.provider else None
+    if total == 0:
+        mean = float(np.mean(step_g_per_kwh))
+        return provider_steps, facility_kwh, None if np.isnan(mean) else mean, 0.0
+    grams = _grams(joules, step_g_per_kwh, pue_ratio)
+    intensity = None if grams is None or facility_kwh is None else grams / facility_kwh
+    return provider_steps, facility_kwh, intensity, grams
+
+
+def _grams(joules: Floats, step_g_per_kwh: Floats, pue_ratio: float | None) -> float | None:
+    has_energy = joules > 0
+    if pue_ratio is None or np.isnan(step_g_per_kwh[has_energy]).any():
+        return None
+    return float((joules[has_energy] / JOULES_PER_KWH * pue_ratio * step_g_per_kwh[has_energy]).sum())

@@ -1,0 +1,12 @@
+-- What share of the energy was priced with which quality and basis of intensity?
+select
+    cluster,
+    intensity_factor_type,
+    intensity_basis,
+    intensity_quality,
+    sum(energy_joules) / 3.6e6 as energy_kwh,
+    sum(energy_joules) / nullif(sum(sum(energy_joules)) over (partition by cluster), 0) as energy_share,
+    sum(emissions_gco2e) as emissions_gco2e
+from emissions
+group by cluster, intensity_factor_type, intensity_basis, intensity_quality
+order by cluster, energy_share desc nulls last, intensity_quality, intensity_basis;

@@ -1,0 +1,91 @@
+"""Fixtures that several test folders share: a real clock, real servers on private ports."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.demo.fleet import Fleet, churning, simulate
+from pipeline.demo.openmetrics import fill_blocks
+from pipeline.demo.servers import (
+    PrometheusBinary,
+    RunningServer,
+    find_prometheus,
+    free_port,
+    start_prometheus,
+    start_victoria_metrics,
+)
+from pipeline.errors import ConfigError
+
+SMALL_FLEET_START = datetime(2026, 11, 1, 8, tzinfo=UTC)
+WINDOW = "5y"  # so that writes near the fixed date are taken, also after one stamped now, whenever the tests run
+
+
+class RealClock:
+    """The machine's clock, as cli.py hands it down."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@pytest.fixture(scope="session")
+def clock() -> RealClock:
+    return RealClock()
+
+
+@pytest.fixture(scope="session")
+def prometheus_binary(tmp_path_factory: pytest.TempPathFactory) -> PrometheusBinary:
+    """Prometheus and promtool; a test that needs them is skipped where there is no way to get them."""
+    try:
+        return find_prometheus(tmp_path_factory.mktemp("prometheus-cache"), os.environ.get("PATH", ""))
+    except ConfigError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def empty_prometheus(prometheus_binary: PrometheusBinary, tmp_path: Path, clock: RealClock) -> Iterator[RunningServer]:
+    """A Prometheus without a sample, with its receiver and a wide out-of-order window."""
+    with start_prometheus(
+        prometheus_binary, tmp_path / "prometheus", free_port(), clock, out_of_order=WINDOW
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def small_fleet() -> Fleet:
+    """Two nodes, three hours with jobs and a crash loop, on a fixed date."""
+    return simulate(churning(seed=11, start=SMALL_FLEET_START, hours=3, nodes=2, pods_per_node=4))
+
+
+@pytest.fixture(scope="session")
+def small_fleet_prometheus(
+    small_fleet: Fleet,
+    prometheus_binary: PrometheusBinary,
+    tmp_path_factory: pytest.TempPathFactory,
+    clock: RealClock,
+) -> Iterator[RunningServer]:
+    """A Prometheus that holds `small_fleet`; shared by all tests, so write nothing into it that another could see."""
+    data_dir = tmp_path_factory.mktemp("small-fleet") / "data"
+    fill_blocks(small_fleet, prometheus_binary.promtool, data_dir)
+    with start_prometheus(prometheus_binary, data_dir, free_port(), clock, out_of_order=WINDOW) as server:
+        yield server
+
+
+@pytest.fixture
+def victoria_metrics(tmp_path: Path, clock: RealClock) -> Iterator[RunningServer]:
+    """An empty VictoriaMetrics that counts equal samples once."""
+    program = shutil.which("victoria-metrics")
+    if program is None:
+        pytest.skip("no victoria-metrics on PATH")
+    with start_victoria_metrics(Path(program), tmp_path / "victoria-metrics", free_port(), clock) as server:
+        yield server
