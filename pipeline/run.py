@@ -7,20 +7,22 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
+import structlog
 
-from pipeline import checks, plan
+from pipeline import __version__, checks, plan
 from pipeline.config import Settings
-from pipeline.errors import CarbonEtlError, SinkError, SourceError, SourceRejected
+from pipeline.errors import SinkError, SourceError, SourceRejected
 from pipeline.publication import publish_cluster
 from pipeline.report import ClusterOutcome, RunReport
 from pipeline.sinks import views
 from pipeline.sinks.partitions import OnEffect, nothing
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
 from pipeline.site import Site, open_site
-from pipeline.tables import EMISSIONS, NODE_ENERGY
+from pipeline.tables import RUNS
 from pipeline.transforms.coverage import hour_state
 from pipeline.transforms.emissions import price, slots_with_energy
 from pipeline.transforms.energy import ENERGY, NODES, WITHHELD, Energy
@@ -28,9 +30,10 @@ from pipeline.transforms.refold import better_covered
 from pipeline.transforms.revisions import revision_rows
 from pipeline.transforms.selection import Vintages, changed_vintages
 from pipeline.units import MS_PER_HOUR
-from pipeline.window import HOUR, Clock, Window, floor_hour, from_ms, runs_of_hours, to_ms
+from pipeline.window import HOUR, Clock, Window, floor_hour, from_ms, to_ms
 
 LOCK_SECONDS = 60.0
+LOG = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,11 @@ def _fold_cluster(
         return
     vintages = _vintages(site, warehouse, Window(hours[0], hours[-1] + HOUR), now, run_id, dry_run=job.dry_run)
     done = 0
-    for part in (part for stretch in runs_of_hours(hours) for part in [stretch]):
+    for _, of_day in groupby(hours, key=datetime.date):
         job.on_progress(site.name, done, len(hours))
-        _fold_day(job, site, warehouse, part, vintages, oldest_ms, run_id, outcome)
-        done += part.hour_count
+        due = list(of_day)
+        _fold_day(job, site, warehouse, due, vintages, oldest_ms, run_id, outcome)
+        done += len(due)
     job.on_progress(site.name, done, len(hours))
 
 
@@ -123,12 +127,19 @@ def _vintages(site: Site, warehouse: Warehouse, window: Window, now: datetime, r
 
 
 def _fold_day(
-    job: Job, site: Site, warehouse: Warehouse, part: Window, vintages: Vintages, oldest_ms: int, run_id: str, outcome: ClusterOutcome
+    job: Job,
+    site: Site,
+    warehouse: Warehouse,
+    due: list[datetime],
+    vintages: Vintages,
+    oldest_ms: int,
+    run_id: str,
+    outcome: ClusterOutcome,
 ) -> None:
-    """One unit of work: some hours of one (cluster, day)."""
-    day = part.start.date()
+    """One unit of work: the due hours of one (cluster, day)."""
+    day, began = due[0].date(), job.clock.monotonic()
     with warehouse.partition_lock(site.name, day, job.clock, LOCK_SECONDS):
-        hours = set(part.hours())
+        hours = set(due)
         if not job.dry_run:
             hours |= set(warehouse.recover(site.name, day, job.clock.now(), run_id).torn_hours)
         energy = [_fold_hour(site, hour, oldest_ms) for hour in sorted(hours)]
@@ -152,6 +163,10 @@ def _fold_day(
         result = warehouse.commit_day(site.name, day, commits, tables, stamp, revision_rows)
         outcome.hours_rewritten += len(result.rewritten)
         outcome.hours_unchanged += len(hours) - len(result.rewritten)
+    LOG.info(
+        "day committed", cluster=site.name, day=str(day), hours=len(hours), rewritten=len(result.rewritten), rows=priced.num_rows,
+        seconds=round(job.clock.monotonic() - began, 3),
+    )  # fmt: skip
 
 
 def _fold_hour(site: Site, hour: datetime, oldest_ms: int) -> Energy:
@@ -188,18 +203,14 @@ def _finish(warehouse: Warehouse, report: RunReport, now: datetime) -> None:
         row = {
             "run_id": report.run_id,
             "command": report.command,
+            "version": __version__,
             "started_utc": report.started_utc,
             "finished_utc": now,
             "exit_code": report.exit_code,
             "report": report.to_json(),
         }
-        warehouse.append("runs", pa.Table.from_pylist([row | {"version": _version()}], RUNS), report.run_id, now.date())
+        warehouse.append("runs", pa.Table.from_pylist([row], RUNS), report.run_id, now.date())
         views.refresh_database(warehouse.root)
     except SinkError as error:
         report.errors.append(error)
 
-
-def _version() -> str:
-    from pipeline import __version__
-
-    return __version__

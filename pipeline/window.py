@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from pipeline.errors import ConfigError
@@ -83,27 +83,8 @@ class Window:
         for index in range(self.hour_count):
             yield self.start + index * HOUR
 
-    def days(self) -> Iterator[tuple[date, "Window"]]:
-        """The window cut at UTC midnights: a date and the part of the window in it."""
-        cursor = self.start
-        while cursor < self.end:
-            midnight = datetime(cursor.year, cursor.month, cursor.day, tzinfo=UTC) + timedelta(days=1)
-            part = Window(cursor, min(midnight, self.end))
-            yield cursor.date(), part
-            cursor = part.end
-
     def __str__(self) -> str:
         return f"{self.start:%FT%H:%MZ} to {self.end:%FT%H:%MZ}"
-
-
-def runs_of_hours(hours: list[datetime]) -> Iterator[Window]:
-    """Neighbouring hours joined into windows, none longer than its UTC day; `hours` sorted and unique."""
-    start: datetime | None = None
-    for hour, following in zip(hours, [*hours[1:], None], strict=True):
-        start = start or hour
-        if following != hour + HOUR or following.date() != hour.date():
-            yield Window(start, hour + HOUR)
-            start = None
 
 
 class Clock(Protocol):

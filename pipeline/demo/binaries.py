@@ -102,7 +102,7 @@ def unpack_archive(folder: Path, releases_url: str = RELEASES_URL) -> None:
             sums = client.get(f"{release}/sha256sums.txt").raise_for_status().text
             _stream(client, f"{release}/{name}", archive)
     except httpx.HTTPError as error:
-        raise Unavailable(f"{release} did not answer ({error})") from error
+        raise Unavailable(f"{release} gave no archive ({str(error).splitlines()[0]})") from error
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if f"{digest}  {name}" not in sums.splitlines():
         raise Unavailable(f"{name} does not have the SHA-256 that its release lists")

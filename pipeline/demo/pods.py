@@ -108,7 +108,6 @@ class Placement:
     flat_ms: tuple[Span, ...]
     runs_ms: tuple[Span, ...]
     midnight_ms: int
-    end_ms: int
     unnamed_ms: int = 0
     kept_ms: int = 5_000
 

@@ -44,7 +44,6 @@ class Population:
             flat_ms=tuple(flat_spans(node.flat_dram_ms)),
             runs_ms=runs_ms,
             midnight_ms=self.spec.midnight_ms,
-            end_ms=self.spec.end_ms,
             unnamed_ms=int(self.rng.integers(*UNNAMED_MS)) if late else 0,
             kept_ms=kept_ms,
         )
@@ -114,7 +113,7 @@ class Population:
             )
             minute = (begin + self.spec.start_ms) // MS_PER_MINUTE
             node = self.nodes[int(self.rng.integers(len(self.nodes)))]
-            yield self._pod(node, workload, ((begin, begin + length),), number, f"{minute}{number:03d}")
+            yield self._pod(node, workload, ((begin, begin + length),), number, str(minute))
 
     def _crash_loops(self) -> Iterator[Pod]:
         half = (self.spec.begin_ms + self.spec.end_ms) // 2

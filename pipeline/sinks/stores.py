@@ -7,7 +7,7 @@ window, VictoriaMetrics its flags; whatever tells neither is trusted for an hour
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -109,23 +109,30 @@ class Store:
 
     @cached_property
     def kind(self) -> Kind:
-        """What the server at `query_url` can do."""
-        if self._retention is not None:
+        """What the server at `query_url` can tell about itself."""
+        if self._prometheus is not None:
             return "prometheus"
         return "victoriametrics" if "dedup.minScrapeInterval" in self._flags else "other"
 
     @cached_property
-    def _retention(self) -> str | None:
-        """`storageRetention` of a Prometheus: null where the server does not know that question."""
-        answer = self._get("/api/v1/status/runtimeinfo", {})
-        try:
-            return str(json.loads(answer.body)["data"]["storageRetention"]) if answer.status == 200 else None
-        except (ValueError, KeyError, TypeError):
-            return None
+    def _prometheus(self) -> tuple[str, str] | None:
+        """Retention and configuration of a Prometheus; null where the server does not tell both (Thanos, Mimir)."""
+        told: list[str] = []
+        for path, name in (("runtimeinfo", "storageRetention"), ("config", "yaml")):
+            answer = self._get(f"/api/v1/status/{path}", {})
+            try:
+                value = json.loads(answer.body)["data"][name] if answer.status == 200 else None
+            except (ValueError, KeyError, TypeError):
+                return None
+            if not value or not isinstance(value, str):
+                return None
+            told.append(value)
+        return told[0], told[1]
 
     @cached_property
     def _flags(self) -> Mapping[str, str]:
-        answer = self._get("/metrics", {})
+        """Flags of a VictoriaMetrics; a hosted store keeps its own /metrics closed, which says nothing of our login."""
+        answer = self._get("/metrics", {}, silent=(401, 403))
         return dict(VICTORIA_FLAG.findall(answer.body.decode(errors="replace"))) if answer.status == 200 else {}
 
     def refuse_doubling(self) -> None:
@@ -158,17 +165,11 @@ class Store:
         return own
 
     def _own_horizon(self) -> Horizon | None:
+        if self._prometheus is not None:
+            return horizons.of_prometheus(*self._prometheus)
         if self.kind == "victoriametrics":
             return horizons.of_victoria(self._flags.get("retentionPeriod", ""))
-        if self.kind == "other":
-            return None
-        answer = self._get("/api/v1/status/config", {})
-        if answer.status != 200:
-            raise remote_write.refusal(answer, f"{self._settings.query_url}/api/v1/status/config")
-        config = self._json(answer).get("data")
-        if not isinstance(config, dict) or not isinstance(config.get("yaml"), str):
-            self._distrust("no configuration")
-        return horizons.of_prometheus(self._retention or "", config["yaml"])
+        return None
 
     def held(self, metric: str, cluster: str, window: Window) -> Held:
         """All samples of one series name and cluster with `window.start < stamp < window.end`, one query.
@@ -234,8 +235,8 @@ class Store:
     def _authorization(self) -> dict[str, str]:
         return self._settings.header(self._env)
 
-    def _get(self, path: str, params: Mapping[str, str]) -> Answer:
-        """An answer that says something about the question: 2xx, or a 4xx of a server that does not know it."""
+    def _get(self, path: str, params: Mapping[str, str], silent: Collection[int] = (501,)) -> Answer:
+        """An answer about the question itself: 200, a 4xx of a server that does not know it, or a status in `silent`."""
         url = self._settings.query_url + path
         headers = self._authorization() | {"Cache-Control": "no-store"}  # query front-ends would not see late samples
         request = self._client.build_request("GET", url, params=dict(params), headers=headers)
@@ -243,7 +244,7 @@ class Store:
             self._client, request, self.http.timeout_seconds, self.http.max_response_mb << 20
         )
         unknown_path = answer.status in range(400, 500) and answer.status not in (401, 403, 429)
-        if answer.status == 200 or unknown_path or answer.status == 501:
+        if answer.status == 200 or unknown_path or answer.status in silent:
             return answer
         raise remote_write.refusal(answer, url)
 

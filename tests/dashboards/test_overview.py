@@ -46,7 +46,9 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield client
 
 
-def ask(client: httpx.Client, expression: PanelExpression, chosen: TimeRange, step: int = HOUR, **choices: str) -> Answer:
+def ask(
+    client: httpx.Client, expression: PanelExpression, chosen: TimeRange, step: int = HOUR, **choices: str
+) -> Answer:
     path, parameters = expression.request(chosen, step, **choices)
     answer = client.post(path, data=parameters)
     assert answer.status_code == httpx.codes.OK, f"{parameters['query']}\n{answer.text}"
@@ -61,7 +63,7 @@ def ask(client: httpx.Client, expression: PanelExpression, chosen: TimeRange, st
 
 def figure(client: httpx.Client, panel: str, chosen: TimeRange, **choices: str) -> float:
     """The one number of a stat panel."""
-    [(_, [(_, value)])] = ask(client, EXPRESSIONS[f"{panel}/A"], chosen, **choices)
+    [(_, [(_, value)])] = ask(client, EXPRESSIONS[f"{panel}/A"], chosen, HOUR, **choices)
     return value
 
 
@@ -283,7 +285,9 @@ def test_quality_shares_add_up_to_one_and_follow_the_settling(store: httpx.Clien
         ("this month", DAY_1, DAY_2 + DAY),
     ],
 )
-def test_data_from_and_to_are_the_edges_of_the_published_hours(store: httpx.Client, preset: str, first: int, last: int) -> None:
+def test_data_from_and_to_are_the_edges_of_the_published_hours(
+    store: httpx.Client, preset: str, first: int, last: int
+) -> None:
     chosen = PRESETS[preset]
     start, end, hours = (column(store, f"Data in the range/{ref_id}", chosen) for ref_id in "ABC")
     assert start == dict.fromkeys([("alpha",), ("beta",)], first * 1000)

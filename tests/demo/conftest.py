@@ -19,7 +19,8 @@ def _series_of(fleet: Fleet, selector: str) -> list[Series]:
     for block in FleetTransport(fleet).blocks(selector, 0, 2**62):
         for index, labels in enumerate(block.labels.to_pylist()):
             own = slice(block.offsets[index], block.offsets[index + 1])
-            found.append(Series(labels, block.stamps_ms[own], block.values[own]))
+            present = {name: value for name, value in labels.items() if value is not None}
+            found.append(Series(present, block.stamps_ms[own], block.values[own]))
     return found
 
 

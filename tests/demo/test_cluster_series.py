@@ -1,13 +1,19 @@
+"""kube-state-metrics series of a simulated cluster."""
+
+from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.demo.fleet import simulate
+from pipeline.demo.fleet import Fleet, simulate
+from pipeline.demo.series import Series
+
+SeriesOf = Callable[[Fleet, str], list[Series]]
 
 
-def labels_of(series_of, fleet, metric, *names):
+def labels_of(series_of: SeriesOf, fleet: Fleet, metric: str, *names: str) -> set[tuple[str, ...]]:
     return {tuple(s.labels[name] for name in names) for s in series_of(fleet, metric)}
 
 
-def test_a_pod_starts_2_to_90_seconds_before_its_first_energy(churning_fleet, series_of):
+def test_a_pod_starts_2_to_90_seconds_before_its_first_energy(churning_fleet: Fleet, series_of: SeriesOf) -> None:
     starts = {s.labels["uid"]: s.values for s in series_of(churning_fleet, "kube_pod_start_time")}
     assert len(starts) > 60
     for pod in churning_fleet.pods:
@@ -18,7 +24,7 @@ def test_a_pod_starts_2_to_90_seconds_before_its_first_energy(churning_fleet, se
             assert 2 <= first - starts[pod.uid][0] <= 91
 
 
-def test_every_kind_of_owner_is_there(churning_fleet, series_of):
+def test_every_kind_of_owner_is_there(churning_fleet: Fleet, series_of: SeriesOf) -> None:
     owned = labels_of(series_of, churning_fleet, "kube_pod_owner", "owner_kind", "owner_is_controller")
     assert owned == {
         ("ReplicaSet", "true"), ("StatefulSet", "true"), ("DaemonSet", "true"), ("Job", "true"), ("<none>", "<none>"),
@@ -28,7 +34,7 @@ def test_every_kind_of_owner_is_there(churning_fleet, series_of):
     assert labels_of(series_of, churning_fleet, "kube_replicaset_owner", "owner_kind") == {("Deployment",)}
 
 
-def test_the_controller_of_each_pod_has_its_own_owner_series(churning_fleet, series_of):
+def test_the_controller_of_each_pod_has_its_own_owner_series(churning_fleet: Fleet, series_of: SeriesOf) -> None:
     sets = labels_of(series_of, churning_fleet, "kube_replicaset_owner", "namespace", "replicaset")
     jobs = labels_of(series_of, churning_fleet, "kube_job_owner", "namespace", "job_name")
     for series in series_of(churning_fleet, "kube_pod_owner"):
@@ -38,7 +44,7 @@ def test_the_controller_of_each_pod_has_its_own_owner_series(churning_fleet, ser
         assert kind == "<none>" or series.labels["pod"].startswith(series.labels["owner_name"] + "-")
 
 
-def test_pod_series_live_as_long_as_their_object(churning_fleet, series_of):
+def test_pod_series_live_as_long_as_their_object(churning_fleet: Fleet, series_of: SeriesOf) -> None:
     pods = {pod.uid: pod for pod in churning_fleet.pods}
     start_ms = churning_fleet.spec.start_ms
     for series in series_of(churning_fleet, "kube_pod_info"):
@@ -50,13 +56,13 @@ def test_pod_series_live_as_long_as_their_object(churning_fleet, series_of):
     assert len(short) > 20
 
 
-def test_a_stateful_pod_that_is_replaced_keeps_its_name_under_a_new_uid(churning_fleet):
+def test_a_stateful_pod_that_is_replaced_keeps_its_name_under_a_new_uid(churning_fleet: Fleet) -> None:
     names = [(pod.namespace, pod.name) for pod in churning_fleet.pods if pod.owner.kind == "StatefulSet"]
     assert len(set(names)) < len(names)
     assert len({pod.uid for pod in churning_fleet.pods}) == len(churning_fleet.pods)
 
 
-def test_without_kube_state_metrics_only_kepler_is_left(steady_fleet):
+def test_without_kube_state_metrics_only_kepler_is_left(steady_fleet: Fleet) -> None:
     fleet = simulate(replace(steady_fleet.spec, with_ksm=False))
     names = {str(block.labels["__name__"][0]) for block in fleet.blocks()}
     assert names

@@ -1,3 +1,6 @@
+"""Fleets: truth adds up, equal seeds give equal fleets, the demo stays small."""
+
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -5,16 +8,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipeline.demo.fleet import churning, demo_fleet, outages, restarting, simulate, steady
+from pipeline.demo.fleet import Fleet, FleetSpec, churning, demo_fleet, outages, restarting, simulate, steady
 from pipeline.demo.nodes import ZONES
+from pipeline.demo.power import PowerCurve
 from pipeline.errors import ConfigError
+
+Looped = Callable[[PowerCurve, float, float], float]
+Maker = Callable[..., FleetSpec]
 
 START = datetime(2026, 11, 3, 10, tzinfo=UTC)
 MAKERS = [steady, churning, restarting, outages]
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_equal_specs_give_equal_fleets_and_another_seed_another(make):
+def test_equal_specs_give_equal_fleets_and_another_seed_another(make: Maker) -> None:
     spec = make(seed=9, start=START, hours=2, nodes=2, pods_per_node=3)
     first, second, other = simulate(spec), simulate(spec), simulate(replace(spec, seed=10))
     assert first.truth_pods.equals(second.truth_pods)
@@ -27,7 +34,7 @@ def test_equal_specs_give_equal_fleets_and_another_seed_another(make):
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_pods_and_system_together_are_the_nodes_active_energy(make, looped_joules):
+def test_pods_and_system_together_are_the_nodes_active_energy(make: Maker, looped_joules: Looped) -> None:
     fleet = simulate(make(seed=9, start=START, hours=2, nodes=2, pods_per_node=3))
     pods = fleet.truth_pods.to_pandas().groupby(["hour_utc", "node", "component"])["energy_joules"].sum()
     nodes = {node.name: node for node in fleet.nodes}
@@ -43,7 +50,7 @@ def test_pods_and_system_together_are_the_nodes_active_energy(make, looped_joule
         assert row["idle_joules"] == pytest.approx(looped_joules(node.idle[zone], begin, begin + 3_600_000), rel=1e-9)
 
 
-def test_truth_of_a_pod_is_the_integral_of_its_power(churning_fleet, looped_joules):
+def test_truth_of_a_pod_is_the_integral_of_its_power(churning_fleet: Fleet, looped_joules: Looped) -> None:
     pods = {pod.uid: pod for pod in churning_fleet.pods}
     rows = churning_fleet.truth_pods.to_pylist()
     for row in rows:
@@ -54,7 +61,7 @@ def test_truth_of_a_pod_is_the_integral_of_its_power(churning_fleet, looped_joul
     assert len(keys) == len(rows)
 
 
-def test_truth_counts_what_is_used_while_kepler_is_away(restarting_fleet, looped_joules):
+def test_truth_counts_what_is_used_while_kepler_is_away(restarting_fleet: Fleet, looped_joules: Looped) -> None:
     node = restarting_fleet.nodes[0]
     pauses = [(stop, start) for (_, stop), (start, _) in pairwise(node.kepler_runs_ms)]
     stop, start = next((a, b) for a, b in pauses if a > 0 and a // 3_600_000 == b // 3_600_000)
@@ -67,7 +74,7 @@ def test_truth_counts_what_is_used_while_kepler_is_away(restarting_fleet, looped
     assert row["active_joules"] == pytest.approx(around + away, rel=1e-9)
 
 
-def test_the_demo_is_two_recognisable_days_below_half_a_million_samples():
+def test_the_demo_is_two_recognisable_days_below_half_a_million_samples() -> None:
     fleet = simulate(demo_fleet(datetime(2026, 11, 20, 7, 41, tzinfo=UTC)))
     assert fleet.spec.window.end == datetime(2026, 11, 20, 7, tzinfo=UTC)
     assert fleet.spec.hours == 48
@@ -83,11 +90,11 @@ def test_the_demo_is_two_recognisable_days_below_half_a_million_samples():
     assert 1 in set(nightly["hour_utc"].dt.hour)
 
 
-def test_more_events_than_fit_are_refused():
+def test_more_events_than_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="do not fit"):
         simulate(replace(steady(1, START, 1), kepler_restarts=20))
 
 
-def test_a_start_within_an_hour_is_refused():
+def test_a_start_within_an_hour_is_refused() -> None:
     with pytest.raises(ConfigError, match="whole UTC hour"):
         steady(1, START.replace(minute=5), 1)

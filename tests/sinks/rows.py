@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.sinks.warehouse import DayResult, DayTables, HourCommit, RunStamp, Warehouse
+from pipeline.sinks.warehouse import DayResult, DayTables, HourCommit, Recovery, RunStamp, Warehouse
 from pipeline.tables import EMISSIONS, NODE_ENERGY, PROCESSES, QUARANTINE
 from pipeline.transforms.revisions import revision_rows
 
@@ -15,6 +15,8 @@ DAY = date(2026, 11, 1)
 HOURS = [datetime(2026, 11, 1, hour, tzinfo=UTC) for hour in range(24)]
 FIRST = RunStamp("run-1", datetime(2026, 11, 2, 1, tzinfo=UTC), "digest-1")
 SECOND = RunStamp("run-2", datetime(2026, 11, 2, 2, tzinfo=UTC), "digest-1")
+THIRD = RunStamp("run-3", datetime(2026, 11, 2, 3, tzinfo=UTC), "digest-1")
+NOTHING_TO_RECOVER = Recovery((), ())
 
 
 class StillClock:
@@ -134,3 +136,12 @@ def contents(root: Path) -> dict[str, list[dict[str, object]]]:
 
 def without_processes(new: DayTables) -> DayTables:
     return replace(new, processes=None)
+
+
+def second_commit() -> tuple[list[HourCommit], DayTables]:
+    """Hour 0 as `day` has it, hour 1 with `web` at 4 MJ, hour 2 new."""
+    parts = [day(HOURS[:1]), day(HOURS[1:2], web_joules=4e6), day(HOURS[2:3])]
+    columns = ("emissions", "node_energy", "quarantine", "processes")
+    return complete(HOURS[:3]), DayTables(
+        *(pa.concat_tables([getattr(part, name) for part in parts]) for name in columns)
+    )

@@ -33,7 +33,9 @@ def hour_samples(number, namespaces=("shop", "blog"), cluster="prod"):
         grams = 1.1 * (number + 1) + index / 3
         samples[workload("carbon_emissions_grams", namespace, cluster)] = grams
         samples[workload("carbon_energy_joules", namespace, cluster)] = 9_000.7 * grams
-    samples[("carbon_quality_energy_joules", (("cluster", cluster), ("intensity_quality", "measured")))] = 9_000.7 * number
+    samples[("carbon_quality_energy_joules", (("cluster", cluster), ("intensity_quality", "measured")))] = (
+        9_000.7 * number
+    )
     samples[("carbon_pue_ratio", (("cluster", cluster),))] = 1.25
     return samples
 
@@ -193,7 +195,11 @@ def test_a_lost_answer_is_read_before_anything_is_written_again(kind, tmp_path, 
 
 def test_without_time_to_retry_a_lost_answer_is_settled_by_the_next_run(tmp_path, clock):
     (hour,) = last_hours(clock, 1)
-    with real_prometheus(tmp_path / "p") as server, LossyLine(server.url, lose=1) as line, store_of(line.url, clock) as store:
+    with (
+        real_prometheus(tmp_path / "p") as server,
+        LossyLine(server.url, lose=1) as line,
+        store_of(line.url, clock) as store,
+    ):
         report = publish(store, {hour: hour_samples(1)}, ["prod"], "run1")
         assert kinds(report) == [("no", "unclear")]
         assert report.error.exit_code == 75
@@ -266,7 +272,9 @@ def test_large_hours_go_in_time_order_in_requests_within_the_limit_each_with_a_n
         assert len({probe.labels for probe in probes}) == len(store.requests)
         stamps = [sample.stamp_ms for request in store.requests for sample in request[:-1]]
         assert stamps == sorted(stamps)
-        assert {probe.stamp_ms for probe in probes[:5]} == {stamp_ms(hours[1])}, "the first round ends with the second hour"
+        assert {probe.stamp_ms for probe in probes[:5]} == {stamp_ms(hours[1])}, (
+            "the first round ends with the second hour"
+        )
         assert len(stamps) == report.written == 3 * 22
 
 
@@ -309,7 +317,9 @@ def test_a_runs_own_numbers_are_readable_at_the_runs_time_and_null_is_no_sample(
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
         write_now(store, pipeline_series(numbers, now))
         at = to_ms(now) / 1000 + 1200
-        assert server.query("max_over_time(carbon_etl_last_success_timestamp_seconds[7d])", at)[""] == pytest.approx(now.timestamp())
+        assert server.query("max_over_time(carbon_etl_last_success_timestamp_seconds[7d])", at)[""] == pytest.approx(
+            now.timestamp()
+        )
         assert server.query('max_over_time(carbon_etl_check_failed{check="coverage"}[7d])', at) == {"": 1.0}
         assert server.query('max_over_time(carbon_etl_check_failed{check="conservation"}[7d])', at) == {"": 0.0}
         assert server.query("max_over_time(carbon_etl_unpublished_hours[7d])", at) == {"": 3.0}

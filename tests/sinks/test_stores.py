@@ -88,7 +88,10 @@ def test_equal_is_relative_to_the_larger_and_has_a_floor():
 
 @pytest.mark.real
 def test_a_default_prometheus_has_a_horizon_of_one_hour_and_a_window_widens_it(tmp_path, clock):
-    with real_prometheus(tmp_path / "default", window=None, retention=None) as server, store_of(server.url, clock) as store:
+    with (
+        real_prometheus(tmp_path / "default", window=None, retention=None) as server,
+        store_of(server.url, clock) as store,
+    ):
         assert store.kind == "prometheus"
         length, explanation, advice = store.horizon()
         assert length == timedelta(hours=1)
@@ -144,13 +147,25 @@ def test_held_samples_come_back_by_our_labels_revision_and_stamp_and_no_other_cl
         labels = {"cluster": cluster, "component": "package", "kind": "idle", "node": odd, "revision": revision}
         return Sample("carbon_node_energy_joules", tuple(sorted(labels.items())), stamp_ms, value)
 
-    key = ("carbon_node_energy_joules", (("cluster", "prod"), ("component", "package"), ("kind", "idle"), ("node", odd)))
+    key = (
+        "carbon_node_energy_joules",
+        (("cluster", "prod"), ("component", "package"), ("kind", "idle"), ("node", odd)),
+    )
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
-        store.send([sample("0", 10.0), sample("1", -3.5), sample("0", 99.0, "else"), sample("0", 7.0, "prod", stamp - 3_600_000)])
+        store.send(
+            [
+                sample("0", 10.0),
+                sample("1", -3.5),
+                sample("0", 99.0, "else"),
+                sample("0", 7.0, "prod", stamp - 3_600_000),
+            ]
+        )
         held = store.held("carbon_node_energy_joules", "prod", Window.of_hour(hour))
         assert held.values == {key: {stamp: {"0": 10.0, "1": -3.5}}}
         assert not held.doubles
-        both = store.held("carbon_node_energy_joules", "prod", Window(hour - timedelta(hours=1), hour + timedelta(hours=1)))
+        both = store.held(
+            "carbon_node_energy_joules", "prod", Window(hour - timedelta(hours=1), hour + timedelta(hours=1))
+        )
         assert set(both.values[key]) == {stamp, stamp - 3_600_000}
 
 

@@ -50,7 +50,9 @@ def test_a_second_equal_commit_writes_nothing(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     rows.commit(warehouse, rows.complete(HOURS[:3]), rows.day(HOURS[:3]))
     before = files(tmp_path)
-    result = rows.commit(warehouse, rows.complete(HOURS[:3]), rows.day(HOURS[:3], web_joules=3.6e6 * (1 + 1e-12)), SECOND)
+    result = rows.commit(
+        warehouse, rows.complete(HOURS[:3]), rows.day(HOURS[:3], web_joules=3.6e6 * (1 + 1e-12)), SECOND
+    )
     assert files(tmp_path) == before
     assert result.rewritten == {}
     assert result.kept == tuple(HOURS[:3])
@@ -182,7 +184,9 @@ def test_the_first_offending_row_is_named(tmp_path: Path) -> None:
 def test_a_missing_price_is_null_and_allowed(tmp_path: Path) -> None:
     unpriced = dict.fromkeys(("pue_ratio", "pue_source", "carbon_intensity_g_per_kwh", "intensity_provider"))
     row = rows.pod(HOURS[0], "web", 3.6e6, intensity_quality="missing", **unpriced)
-    rows.commit(Warehouse(tmp_path), rows.complete(HOURS[:1]), rows.tables([row], [rows.metered(HOURS[0], 3.6e6, 0, 0)]))
+    rows.commit(
+        Warehouse(tmp_path), rows.complete(HOURS[:1]), rows.tables([row], [rows.metered(HOURS[0], 3.6e6, 0, 0)])
+    )
     assert rows.contents(tmp_path)["emissions"][0]["emissions_gco2e"] is None
 
 
@@ -203,7 +207,11 @@ def test_the_file_holds_no_partition_column_and_pandas_reads_the_folder(tmp_path
     assert schema.names == [name for name in EMISSIONS.names if name != "cluster"]
     assert schema.field("hour_utc").type == pa.timestamp("us", tz="UTC")
     frame = pd.read_parquet(tmp_path / "emissions")
-    assert (len(frame), set(frame["cluster"].astype(str)), set(frame["date"].astype(str))) == (4, {CLUSTER}, {"2026-11-01"})
+    assert (len(frame), set(frame["cluster"].astype(str)), set(frame["date"].astype(str))) == (
+        4,
+        {CLUSTER},
+        {"2026-11-01"},
+    )
     for table in ("hours", "quarantine"):
         assert len(pd.read_parquet(tmp_path / table)) == 1
 
@@ -254,7 +262,9 @@ def test_writers_of_one_run_never_overwrite_each_other(tmp_path: Path) -> None:
     row = pa.Table.from_pylist([dict.fromkeys(RUNS.names) | {"run_id": "run-1"}], schema=RUNS)
     written: list[Path | None] = []
     threads = [
-        threading.Thread(target=lambda: written.extend(Warehouse(tmp_path).append("runs", row, "run-1", DAY) for _ in range(10)))
+        threading.Thread(
+            target=lambda: written.extend(Warehouse(tmp_path).append("runs", row, "run-1", DAY) for _ in range(10))
+        )
         for _ in range(4)
     ]
     for thread in threads:
@@ -309,7 +319,9 @@ def test_a_file_that_cannot_grow_leaves_the_old_partition_and_no_temporary_file(
     partition = partition_path(tmp_path, "emissions", CLUSTER, DAY)
     before = partition.read_bytes()
     limit = str(len(before) // 2)
-    answer = subprocess.run([sys.executable, "-c", FILL_DISK, str(tmp_path), limit], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", FILL_DISK, str(tmp_path), limit], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.startswith("75 cannot write")
     assert "free space" in answer.stdout
     assert partition.read_bytes() == before
@@ -321,7 +333,9 @@ def small_disk(tmp_path: Path) -> Path:
     """A file system of 256 kB; needs root."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False)
+    mounted = os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False
+    )
     if not mounted or mounted.returncode:
         pytest.skip("mounting a small disk needs root")
     yield folder
@@ -411,7 +425,9 @@ def test_the_newest_vintage_counts_at_every_instant_and_a_null_withdraws(tmp_pat
     warehouse.append("intensity", pa.Table.from_pylist(stored[:3], schema=INTENSITY), "run-1", DAY)
     warehouse.append("intensity", pa.Table.from_pylist(stored[3:], schema=INTENSITY), "run-2", date(2026, 11, 2))
     found = warehouse.intensity_vintages("GB").to_pylist()
-    minutes = [(row["start_utc"].hour * 60 + row["start_utc"].minute, row["carbon_intensity_g_per_kwh"]) for row in found]
+    minutes = [
+        (row["start_utc"].hour * 60 + row["start_utc"].minute, row["carbon_intensity_g_per_kwh"]) for row in found
+    ]
     assert minutes == [(0, 140.0), (30, 100.0), (60, None), (120, 6.0)]
     assert warehouse.intensity_vintages("DE").num_rows == 0
 
@@ -422,7 +438,11 @@ def test_hours_of_stores_and_windows_are_read_apart(tmp_path: Path) -> None:
     schema = warehouse.hours(CLUSTER).schema
     base = {"cluster": CLUSTER, "hour_utc": HOURS[0], "store": "vm", "run_id": "run-1", "revision": 0, "samples": 7}
     for state, written in (("no", 1), ("yes", 2)):
-        row = dict.fromkeys(schema.names) | base | {"state": state, "written_utc": datetime(2026, 11, 3, written, tzinfo=UTC)}
+        row = (
+            dict.fromkeys(schema.names)
+            | base
+            | {"state": state, "written_utc": datetime(2026, 11, 3, written, tzinfo=UTC)}
+        )
         warehouse.append("hours", pa.Table.from_pylist([row], schema=schema), "run-1", date(2026, 11, 3))
     assert [row["state"] for row in warehouse.published(CLUSTER, "vm").to_pylist()] == ["yes"]
     assert warehouse.hours(CLUSTER, Window(HOURS[1], HOURS[3])).column("hour_utc").to_pylist() == HOURS[1:3]

@@ -48,7 +48,9 @@ def emissions(*rows):
 
 
 def one(samples, metric, **labels):
-    found = [value for (name, pairs), value in samples.items() if name == metric and labels.items() <= dict(pairs).items()]
+    found = [
+        value for (name, pairs), value in samples.items() if name == metric and labels.items() <= dict(pairs).items()
+    ]
     assert len(found) == 1, (metric, labels, found)
     return found[0]
 
@@ -109,7 +111,9 @@ def test_grams_of_zero_are_a_sample():
 
 
 def test_the_tail_beyond_max_series_goes_to_other_of_its_namespace_ties_by_name():
-    rows = [row(workload=name, energy_joules=joules) for name, joules in [("a", 5.0), ("c", 3.0), ("b", 3.0), ("d", 1.0)]]
+    rows = [
+        row(workload=name, energy_joules=joules) for name, joules in [("a", 5.0), ("c", 3.0), ("b", 3.0), ("d", 1.0)]
+    ]
     rows.append(row(namespace="tiny", workload="z", energy_joules=0.5))
     samples = hour_series(emissions(*rows), 2)
     names = {

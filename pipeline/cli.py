@@ -1,0 +1,200 @@
+"""The command line: parse, build, call, print, exit. The only reader of the clock and the environment."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from pipeline import __version__
+from pipeline.config import Settings, load
+from pipeline.errors import CarbonEtlError, ConfigError
+from pipeline.window import Window, parse_time
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
+app.add_typer(config_app, name="config")
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="CARBON_ETL_CONFIG", help="The configuration file.", show_default=True)
+]
+ClusterOption = Annotated[list[str] | None, typer.Option("--cluster", help="Only this cluster; may be repeated.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Compute and compare, write nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")]
+DEFAULT_CONFIG = Path("carbon-etl.toml")
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """The present moment in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"carbon-etl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every effect.")] = False,
+) -> None:
+    """Energy counters in Prometheus become audited grams of CO2e: parquet, SQL and Grafana series."""
+    del version
+    configure_logs(logging.INFO if verbose or not sys.stderr.isatty() else logging.WARNING)
+
+
+@app.command()
+def run(config: ConfigOption = DEFAULT_CONFIG, cluster: ClusterOption = None, dry_run: DryRunOption = False, json: JsonOption = False) -> None:
+    """Fold, price and publish every closed hour that is not done."""
+    _run(config, cluster, None, dry_run=dry_run, json=json)
+
+
+@app.command()
+def backfill(
+    start: Annotated[str, typer.Option(help="First hour, ISO 8601 with a zone: 2026-11-01T00:00Z.")],
+    end: Annotated[str, typer.Option(help="End, itself outside.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    cluster: ClusterOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """The same over a given range; hours whose figures come out equal are left as they are."""
+    _run(config, cluster, Window(parse_time(start, "--start"), parse_time(end, "--end")), dry_run=dry_run, json=json)
+
+
+def _run(config: Path, cluster: list[str] | None, window: Window | None, *, dry_run: bool, json: bool) -> None:
+    from pipeline.run import Job
+    from pipeline.run import run as run_job
+
+    settings = load(config, os.environ)
+    clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
+    with _progress() as show:
+        job = Job(settings, os.environ, SystemClock(), dry_run=dry_run, on_progress=show)
+        report = run_job(job, clusters, window)
+    typer.echo(report.to_json() if json else "\n".join(report.summary()))
+    for error in report.errors:
+        typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def doctor(config: ConfigOption = DEFAULT_CONFIG, cluster: ClusterOption = None) -> None:
+    """Say what each cluster has, what is missing and what to do; read only."""
+    from pipeline import doctor as examination
+
+    settings = load(config, os.environ)
+    chosen = [settings.cluster(name) for name in cluster] if cluster else list(settings.clusters)
+    console, worst = Console(highlight=False), 0
+    for finding in examination.examine(settings, chosen, os.environ, SystemClock()):
+        worst = max(worst, finding.level)
+        console.print(f"{finding.mark} {finding.about}: {finding.text}", style=finding.style, soft_wrap=True, markup=False)
+    raise typer.Exit(65 if worst == examination.FAIL else 0)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="SQL, or the path of a .sql file.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    warehouse: Annotated[Path | None, typer.Option(help="The warehouse folder, instead of the config's.")] = None,
+) -> None:
+    """Ask the warehouse a question in SQL (DuckDB, read only) and print the answer as a table."""
+    from pipeline.sinks.sql import render, run_query
+
+    root = warehouse or Path(load(config, os.environ).warehouse.path)
+    path = Path(query) if query.endswith(".sql") else None
+    if path is not None and not path.is_file():
+        raise ConfigError(f"no query file at {path}")
+    answer = run_query(root, path.read_text(encoding="utf-8") if path else query)
+    Console(width=None if sys.stdout.isatty() else 200).print(render(answer))
+
+
+@config_app.command("check")
+def config_check(config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Read the configuration as a run would, and say what is wrong with it."""
+    from pipeline.site import check_prices
+    from pipeline.sources.grid import yearly
+    from pipeline.sources.prometheus.selectors import parse_matchers
+
+    settings = load(config, os.environ)
+    for cluster in settings.clusters:
+        place = yearly.place(cluster.grid_zone, cluster.cloud, cluster.region)
+        check_prices(cluster, place, SystemClock().now())
+        parse_matchers(cluster.prometheus[0].selector)
+        cluster.prometheus[0].header(os.environ)
+    for store in settings.remote_write:
+        store.header(os.environ)
+    typer.echo(f"{config}: {len(settings.clusters)} clusters, {len(settings.remote_write)} stores, nothing wrong")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("demo"),
+    keep: Annotated[bool, typer.Option("--keep", help="Leave Prometheus running until Ctrl-C.")] = False,
+) -> None:
+    """Two simulated days of a small cluster, from a real Prometheus to grams, tables and series."""
+    from pipeline.demo.show import show
+
+    show(folder, keep=keep, env=os.environ, clock=SystemClock(), console=Console(highlight=False))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("hours"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def show(cluster: str, done: int, total: int) -> None:
+            if cluster not in tasks:
+                tasks[cluster] = progress.add_task(cluster, total=total)
+            progress.update(tasks[cluster], completed=done)
+
+        yield show
+
+
+def configure_logs(level: int) -> None:
+    """Logs on stderr: readable on a terminal, JSON lines elsewhere."""
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> None:
+    """Run the command; every expected failure is one line on stderr and its exit code."""
+    try:
+        app()
+    except CarbonEtlError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("CARBON_ETL_DEBUG"):
+            raise
+        typer.echo(f"error: unexpected {type(error).__name__}: {error} (CARBON_ETL_DEBUG=1 shows where)", err=True)
+        sys.exit(1)

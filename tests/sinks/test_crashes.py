@@ -1,0 +1,127 @@
+"""kill -9 at every effect of a commit: readers stay consistent, and the next run ends where an undisturbed one does."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.sinks.views import open_views
+from pipeline.sinks.warehouse import Warehouse
+from tests.sinks import rows
+from tests.sinks.rows import CLUSTER, DAY, FIRST, HOURS, SECOND
+
+EFFECTS = [
+    f"{table}{part}"
+    for table in ("revisions", "quarantine", "node_energy", "processes", "emissions", "hours")
+    for part in (".temporary", "")
+]
+
+# Commits hours 0 to 2 (0 as stored, 1 repriced, 2 new) and dies right after the named effect.
+DIE_AT = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.sinks.warehouse import Warehouse
+from tests.sinks import rows
+
+def die(effect):
+    if effect == sys.argv[2]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+rows.commit_like_a_run(Warehouse(Path(sys.argv[1]), die), *rows.second_commit(), rows.SECOND)
+"""
+
+CONSISTENT = """
+    select count(*) from (
+        select cluster, hour_utc, node, component, sum(energy_joules) as joules from emissions group by all
+    ) join node_energy using (cluster, hour_utc, node, component)
+    where abs(joules - metered_joules) > 1e-6
+"""
+
+
+def first_commit(root: Path) -> None:
+    rows.commit_like_a_run(Warehouse(root), rows.complete(HOURS[:2]), rows.day(HOURS[:2]), FIRST)
+
+
+def killed_at(root: Path, effect: str) -> None:
+    victim = subprocess.run(
+        [sys.executable, "-c", DIE_AT, str(root), effect], capture_output=True, text=True, check=False
+    )
+    assert victim.returncode == -signal.SIGKILL, victim.stderr
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, object]]]:
+    root = tmp_path_factory.mktemp("undisturbed")
+    first_commit(root)
+    result = rows.commit_like_a_run(Warehouse(root), *rows.second_commit(), SECOND)
+    assert result.rewritten == {HOURS[1]: 1, HOURS[2]: 0}
+    return rows.contents(root)
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_killed_at_any_effect_the_next_run_ends_as_an_undisturbed_one(
+    tmp_path: Path, effect: str, undisturbed: dict[str, list[dict[str, object]]]
+) -> None:
+    first_commit(tmp_path)
+    killed_at(tmp_path, effect)
+    with open_views(tmp_path) as connection:
+        assert connection.sql(CONSISTENT).fetchall() == [(0,)]
+    rows.commit_like_a_run(Warehouse(tmp_path), *rows.second_commit(), rows.THIRD)
+    assert rows.contents(tmp_path) == undisturbed
+    partition = tmp_path / "emissions" / f"cluster={CLUSTER}"
+    assert [path for path in partition.rglob("*.tmp")] == []
+    assert Warehouse(tmp_path).recover(CLUSTER, DAY, rows.THIRD.priced_utc, "run-4") == rows.NOTHING_TO_RECOVER
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_killed_at_any_effect_of_a_first_commit_the_next_run_completes_it(tmp_path: Path, effect: str) -> None:
+    if effect.startswith("revisions"):
+        pytest.skip("a first commit revises nothing")
+    killed_at(tmp_path, effect)
+    rows.commit_like_a_run(Warehouse(tmp_path), *rows.second_commit(), rows.THIRD)
+    found = rows.contents(tmp_path)
+    expected = {"emissions": 12, "node_energy": 3, "processes": 3, "quarantine": 3, "hours": 3, "revisions": 0}
+    assert {view: len(shown) for view, shown in found.items()} == expected
+
+
+def test_a_commit_whose_hours_rows_were_lost_gets_exactly_them(tmp_path: Path) -> None:
+    first_commit(tmp_path)
+    killed_at(tmp_path, "emissions")
+    warehouse = Warehouse(tmp_path)
+    assert {row["run_id"] for row in warehouse.hours(CLUSTER).to_pylist()} == {"run-1"}
+    recovery = warehouse.recover(CLUSTER, DAY, rows.THIRD.priced_utc, rows.THIRD.run_id)
+    assert recovery.restored_hours == tuple(HOURS[1:3])
+    assert recovery.torn_hours == ()
+    shown = warehouse.hours(CLUSTER).to_pylist()[1]
+    expected = {"run_id": "run-2", "revision": 1, "state": "complete", "config_digest": "digest-1"}
+    assert {name: shown[name] for name in expected} == expected
+    assert (shown["priced_utc"], shown["written_utc"]) == (SECOND.priced_utc, rows.THIRD.priced_utc)
+
+
+def test_hours_torn_between_tables_are_named_and_hidden_until_they_are_folded_again(tmp_path: Path) -> None:
+    first_commit(tmp_path)
+    killed_at(tmp_path, "node_energy")
+    warehouse = Warehouse(tmp_path)
+    recovery = warehouse.recover(CLUSTER, DAY, rows.THIRD.priced_utc, rows.THIRD.run_id)
+    assert (recovery.restored_hours, recovery.torn_hours) == ((), tuple(HOURS[1:3]))
+    assert warehouse.read_table("node_energy").column("hour_utc").to_pylist() == [HOURS[0]]
+    # Rows equal to both stored tables are written all the same: their stamps disagree.
+    stored = rows.day(HOURS[:2])
+    assert rows.commit(warehouse, rows.complete(HOURS[:2]), stored, rows.THIRD).rewritten == {HOURS[1]: 1}
+    assert warehouse.read_table("node_energy").column("hour_utc").to_pylist() == HOURS[:2]
+
+
+def test_an_intent_without_its_commit_stays_void_after_later_commits(tmp_path: Path) -> None:
+    first_commit(tmp_path)
+    killed_at(tmp_path, "revisions")
+    rows.commit_like_a_run(
+        Warehouse(tmp_path), rows.complete(HOURS[:2]), rows.day(HOURS[:2], intensity=300), rows.THIRD
+    )
+    with open_views(tmp_path) as connection:
+        assert connection.sql("select distinct run_id from stored.revisions order by 1").fetchall() == [
+            ("run-2",),
+            ("run-3",),
+        ]
+        assert connection.sql("select distinct run_id, cause from revisions").fetchall() == [("run-3", "intensity")]
