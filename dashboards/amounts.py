@@ -51,33 +51,43 @@ def amount(series: str, window: str, where: str = "") -> str:
     return f"sum without (revision) (sum_over_time({selector(series, where)}{window}))"
 
 
-def priced(series: str, window: str) -> str:
-    """Joules of those label sets that have grams in the same window."""
-    return f"({amount(series, window)} and {amount(GRAMS, window)})"
+def _priced_facility_joules(window: str) -> str:
+    """Facility energy of what has grams, a cluster: all of it times the share of its IT energy that is not `missing`.
+
+    Pricing is decided per cluster-hour, so this is exact in a window of 1 h. Matching grams to joules series by series
+    gives the same at more than twice the cost (measured on Prometheus 2.42).
+    """
+    has_grams = amount(QUALITY_JOULES, window, where='intensity_quality!="missing"')
+    share = f"sum by (cluster) ({has_grams}) / (sum by (cluster) ({amount(QUALITY_JOULES, window)}) > 0)"
+    return f"sum by (cluster) ({amount(FACILITY_JOULES, window)}) * ({share})"
+
+
+def _it_joules_with_pue(window: str) -> str:
+    """IT energy of the clusters whose PUE is known in the window."""
+    known = f"max by (cluster) (count_over_time({selector(PUE)}{window}))"
+    return f"(sum by (cluster) ({amount(IT_JOULES, window)}) and {known})"
 
 
 def grams_per_kwh_of_range() -> str:
     """Energy-weighted intensity of the range: grams over the facility energy of the hours that have grams."""
-    energy = f"sum_over_time(sum({priced(FACILITY_JOULES, HOUR)}){EACH_HOUR_OF_RANGE})"
+    energy = f"sum_over_time(sum({_priced_facility_joules(HOUR)}){EACH_HOUR_OF_RANGE})"
     return f"sum({amount(GRAMS, RANGE)}) / {energy} * {JOULES_PER_KWH}"
 
 
 def grams_per_kwh_of_step() -> str:
     """The same a step and cluster, exact at a step of 1 h."""
-    energy = f"sum by (cluster) ({priced(FACILITY_JOULES, STEP)})"
-    return f"sum by (cluster) ({amount(GRAMS, STEP)}) / {energy} * {JOULES_PER_KWH}"
+    return f"sum by (cluster) ({amount(GRAMS, STEP)}) / ({_priced_facility_joules(STEP)}) * {JOULES_PER_KWH}"
 
 
 def pue_of_range() -> str:
     """Facility over IT energy of the range, of the hours whose PUE is known."""
-    known = f"({amount(IT_JOULES, HOUR)} and {amount(FACILITY_JOULES, HOUR)})"
-    return f"sum({amount(FACILITY_JOULES, RANGE)}) / sum_over_time(sum({known}){EACH_HOUR_OF_RANGE})"
+    energy = f"sum_over_time(sum({_it_joules_with_pue(HOUR)}){EACH_HOUR_OF_RANGE})"
+    return f"sum({amount(FACILITY_JOULES, RANGE)}) / {energy}"
 
 
 def pue_of_step() -> str:
     """The same a step and cluster, exact at a step of 1 h."""
-    known = f"({amount(IT_JOULES, STEP)} and {amount(FACILITY_JOULES, STEP)})"
-    return f"sum by (cluster) ({amount(FACILITY_JOULES, STEP)}) / sum by (cluster) ({known})"
+    return f"sum by (cluster) ({amount(FACILITY_JOULES, STEP)}) / {_it_joules_with_pue(STEP)}"
 
 
 def change_of_hourly_mean() -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.tables import values
+
 HOLE_RATIO = 0.01
 CROSS_TOLERANCE = 0.02
 SYSTEM_SHARE = 0.20
@@ -43,22 +45,27 @@ def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
         "node_meter",
         required=True,
         passed=not unmetered,
-        detail=f"{_named(unmetered)}: pods but no node counters, their pods are not counted: let Kepler export its node level"
+        detail=f"{_named(unmetered)}: pods but no node counters, so not counted: let Kepler export its node level"
         if unmetered
         else "",
     )
-    holes = nodes.filter(pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), HOLE_RATIO))
-    yield _of_nodes(
-        "coverage", holes, required=False, remedy="samples are missing there: these hours are partial and are folded again for 48 h"
+    holes = nodes.filter(
+        pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), pa.scalar(HOLE_RATIO))
     )
-    off = pc.greater(pc.abs(pc.subtract(nodes["cross_ratio"], 1.0)), CROSS_TOLERANCE)
-    whole = pc.greater_equal(nodes["coverage_ratio"], 0.99)
+    yield _of_nodes(
+        "coverage",
+        holes,
+        required=False,
+        remedy="samples are missing there: these hours are partial and are folded again for 48 h",
+    )
+    off = pc.greater(pc.abs(pc.subtract(nodes["cross_ratio"], pa.scalar(1.0))), pa.scalar(CROSS_TOLERANCE))
+    whole = pc.greater_equal(nodes["coverage_ratio"], pa.scalar(0.99))
     yield _of_nodes(
         "cross_meter", nodes.filter(pc.and_(off, whole)), required=False,
         remedy="the node's own register disagrees by more than 2 %: see cross_ratio in node_energy",
     )  # fmt: skip
     active = pc.subtract(nodes["metered_joules"], nodes["idle_joules"])
-    unattributed = nodes.filter(pc.greater(nodes["system_joules"], pc.multiply(active, SYSTEM_SHARE)))
+    unattributed = nodes.filter(pc.greater(nodes["system_joules"], pc.multiply(active, pa.scalar(SYSTEM_SHARE))))
     yield _of_nodes(
         "system_share", unattributed, required=False,
         remedy="more than 20 % of active energy belongs to no pod: host daemons, or pods that Kepler does not see",
@@ -68,12 +75,12 @@ def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
 def check_prices(emissions: pa.Table) -> Iterator[Check]:
     """Findings about priced rows of one cluster."""
     missing = emissions.filter(pc.is_null(emissions["emissions_gco2e"]))
-    hours = sorted(set(missing["hour_utc"].to_pylist()))
+    hours = sorted(set(values(missing, "hour_utc")))
     yield Check(
         "priced",
         required=False,
         passed=not hours,
-        detail=f"{len(hours)} hours have energy but no intensity (first {hours[0]:%FT%H:%MZ}): add a provider that covers them"
+        detail=f"{len(hours)} hours have no intensity (first {hours[0]:%FT%H:%MZ}): add a provider that covers them"
         if hours
         else "",
     )
@@ -82,7 +89,7 @@ def check_prices(emissions: pa.Table) -> Iterator[Check]:
 def _of_nodes(name: str, nodes: pa.Table, *, required: bool, remedy: str) -> Check:
     if nodes.num_rows == 0:
         return Check(name, required, passed=True)
-    culprits = sorted(set(nodes["node"].to_pylist()))
+    culprits = sorted(set(values(nodes, "node")))
     return Check(name, required, passed=False, detail=f"{nodes.num_rows} node-hours on {_named(culprits)}: {remedy}")
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pipeline import __version__
-from pipeline.config import Settings, load
+from pipeline.config import load
 from pipeline.errors import CarbonEtlError, ConfigError
 from pipeline.window import Window, parse_time
 
@@ -57,7 +57,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every effect.")] = False,
 ) -> None:
     """Energy counters in Prometheus become audited grams of CO2e: parquet, SQL and Grafana series."""
@@ -66,7 +68,12 @@ def _options(
 
 
 @app.command()
-def run(config: ConfigOption = DEFAULT_CONFIG, cluster: ClusterOption = None, dry_run: DryRunOption = False, json: JsonOption = False) -> None:
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    cluster: ClusterOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
     """Fold, price and publish every closed hour that is not done."""
     _run(config, cluster, None, dry_run=dry_run, json=json)
 
@@ -109,7 +116,9 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, cluster: ClusterOption = None)
     console, worst = Console(highlight=False), 0
     for finding in examination.examine(settings, chosen, os.environ, SystemClock()):
         worst = max(worst, finding.level)
-        console.print(f"{finding.mark} {finding.about}: {finding.text}", style=finding.style, soft_wrap=True, markup=False)
+        console.print(
+            f"{finding.mark} {finding.about}: {finding.text}", style=finding.style, soft_wrap=True, markup=False
+        )
     raise typer.Exit(65 if worst == examination.FAIL else 0)
 
 
@@ -162,7 +171,13 @@ def demo(
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on a terminal, nothing elsewhere."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("hours"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("hours"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         tasks: dict[str, TaskID] = {}
 
@@ -178,7 +193,11 @@ def configure_logs(level: int) -> None:
     """Logs on stderr: readable on a terminal, JSON lines elsewhere."""
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
-        processors=[structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

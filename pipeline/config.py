@@ -3,6 +3,7 @@
 Secrets are never values here, only the names of variables or files; `Secret.read` is called where a request is made.
 """
 
+import base64
 import difflib
 import hashlib
 import json
@@ -29,7 +30,11 @@ STEPS = {"1h": 60, "30m": 30, "15m": 15, "5m": 5}
 def _duration(value: object) -> object:
     match = DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        return value if isinstance(value, timedelta) else _refuse(f"{value!r} is not a duration: write 30s, 10m, 1h or 30d")
+        return (
+            value
+            if isinstance(value, timedelta)
+            else _refuse(f"{value!r} is not a duration: write 30s, 10m, 1h or 30d")
+        )
     return timedelta(**{DURATION_UNITS[match[2]]: int(match[1])})
 
 
@@ -85,8 +90,6 @@ class Credentials(Part):
 
     def header(self, env: Mapping[str, str]) -> dict[str, str]:
         """The Authorization header, read anew at each call because mounted tokens rotate; empty without credentials."""
-        import base64
-
         token = _secret(self.bearer_token_env, self.bearer_token_file, env)
         if token is not None:
             return {"Authorization": f"Bearer {token}"}
@@ -162,7 +165,9 @@ class ClusterSettings(Part):
     pue: Annotated[float, Field(ge=1.0, le=3.0)]
     meters: tuple[Literal["kepler"], ...] = ("kepler",)
     energy_step: Literal["1h", "30m", "15m", "5m"] = "1h"
-    start: Annotated[datetime, BeforeValidator(lambda v: parse_time(v, "start") if isinstance(v, str) else v)] | None = None
+    start: (
+        Annotated[datetime, BeforeValidator(lambda v: parse_time(v, "start") if isinstance(v, str) else v)] | None
+    ) = None
     intensity: IntensitySettings = IntensitySettings()
 
     @model_validator(mode="before")
@@ -178,11 +183,15 @@ class ClusterSettings(Part):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.grid_zone is None) == (self.cloud is None):
-            raise ValueError('say where its power comes from: grid_zone = "DE", or cloud = "aws" with region = "eu-central-1"')
+            raise ValueError(
+                'say where its power comes from: grid_zone = "DE", or cloud = "aws" with region = "eu-central-1"'
+            )
         if (self.cloud is None) != (self.region is None):
             raise ValueError("cloud and region go together")
         if len(self.prometheus) != 1:
-            raise ValueError("exactly one prometheus entry is supported in this version: replicas and shards are not yet")
+            raise ValueError(
+                "exactly one prometheus entry is supported in this version: replicas and shards are not yet"
+            )
         return self
 
     @property
@@ -217,7 +226,9 @@ class EnergySettings(Part):
     @model_validator(mode="after")
     def _settles_after_gap(self) -> Self:
         if self.settle < self.max_gap + timedelta(minutes=1):
-            raise ValueError("settle must exceed max_gap by a scrape (1m at least): an hour's last samples must have arrived")
+            raise ValueError(
+                "settle must exceed max_gap by a scrape (1m at least): an hour's last samples must have arrived"
+            )
         if self.max_gap > timedelta(minutes=30) or self.max_gap < timedelta(minutes=1):
             raise ValueError("max_gap must lie between 1m and 30m")
         return self

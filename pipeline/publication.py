@@ -1,4 +1,4 @@
-"""What a run publishes: the hours of a cluster that a store does not show at their revision, and the run's own series."""
+"""What a run publishes: the hours of a cluster that a store does not show at their revision, and how it went."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,7 +11,7 @@ from pipeline.report import ClusterOutcome, RunReport, StoreOutcome
 from pipeline.sinks.publish import PublishReport, RunNumbers, pipeline_series, publish, write_now
 from pipeline.sinks.stores import Store
 from pipeline.sinks.warehouse import Warehouse
-from pipeline.tables import HOURS
+from pipeline.tables import HOURS, values
 from pipeline.transforms.series import Key, hour_series
 from pipeline.window import Clock
 
@@ -20,9 +20,14 @@ SETTLED = ("yes", "beyond_horizon")
 
 
 def publish_cluster(
-    settings: Settings, env: Mapping[str, str], clock: Clock, warehouse: Warehouse, outcome: ClusterOutcome, report: RunReport
+    settings: Settings,
+    env: Mapping[str, str],
+    clock: Clock,
+    warehouse: Warehouse,
+    outcome: ClusterOutcome,
+    report: RunReport,
 ) -> list[CarbonEtlError]:
-    """Reconcile every store with the warehouse, one after the other; failures are returned, never stop the next store."""
+    """Reconcile every store with the warehouse, one by one; failures are returned and never stop the next store."""
     errors: list[CarbonEtlError] = []
     for store_settings in settings.remote_write:
         with Store(store_settings, settings.http, env, clock, settings.publish.horizon) as store:
@@ -56,7 +61,9 @@ def _publish(
 def _due(warehouse: Warehouse, cluster: str, store: str) -> dict[datetime, int]:
     """Hours with figures that the store does not show at their revision: hour to revision."""
     shown = {
-        row["hour_utc"]: row["revision"] for row in warehouse.published(cluster, store).to_pylist() if row["state"] in SETTLED
+        row["hour_utc"]: row["revision"]
+        for row in warehouse.published(cluster, store).to_pylist()
+        if row["state"] in SETTLED
     }
     return {
         row["hour_utc"]: row["revision"]
@@ -71,7 +78,7 @@ def _wanted(
     wanted: dict[datetime, Mapping[Key, float]] = {}
     for day in sorted({hour.date() for hour in hours}):
         rows = warehouse.read_day("emissions", cluster, day)
-        stamps = rows["hour_utc"].to_pylist()
+        stamps = values(rows, "hour_utc")
         for hour in (hour for hour in hours if hour.date() == day):
             wanted[hour] = hour_series(rows.filter(pa.array([h == hour for h in stamps], pa.bool_())), max_series)
     return wanted
@@ -97,7 +104,11 @@ def _rows(done: PublishReport, due: Mapping[datetime, int], cluster: str, run_id
 
 def _count_unpublished(warehouse: Warehouse, cluster: str, store: str) -> int:
     """Hours with figures that the store does not hold at their revision, whatever the reason."""
-    shown = {row["hour_utc"]: row["revision"] for row in warehouse.published(cluster, store).to_pylist() if row["state"] == "yes"}
+    shown = {
+        row["hour_utc"]: row["revision"]
+        for row in warehouse.published(cluster, store).to_pylist()
+        if row["state"] == "yes"
+    }
     return sum(
         row["revision"] is not None and shown.get(row["hour_utc"]) != row["revision"]
         for row in warehouse.hours(cluster).to_pylist()

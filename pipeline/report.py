@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 
 from pipeline.checks import Check
 from pipeline.errors import CarbonEtlError
+from pipeline.tables import values
+from pipeline.units import JOULES_PER_KWH
 
 PARTIAL_FAILURE, CHECK_FAILED = 69, 65
 BASIS = {
@@ -69,7 +71,7 @@ class ClusterOutcome:
 
 def _sums(table: pa.Table, by: str, amount: str) -> list[tuple[str, float]]:
     grouped = table.group_by(by).aggregate([(amount, "sum")])
-    return list(zip(grouped[by].to_pylist(), grouped[f"{amount}_sum"].to_pylist(), strict=True))
+    return list(zip(values(grouped, by), values(grouped, f"{amount}_sum"), strict=True))
 
 
 @dataclass
@@ -86,7 +88,7 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """0 done; 69 some partitions failed; the error's own code when nothing succeeded; 65 a required check failed."""
+        """0 done; 69 some partitions failed; the error's own code if nothing succeeded; 65 a check failed."""
         if self.errors:
             worked = any(c.hours_rewritten or c.hours_unchanged for c in self.clusters)
             failed = any(c.failures for c in self.clusters)
@@ -117,25 +119,29 @@ class RunReport:
 def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
     states = ", ".join(f"{count:,} {state}" for state, count in sorted(cluster.states.items())) or "none due"
     verb = "would write" if report.dry_run else "rewritten"
-    lines = [
-        f"{cluster.cluster}: hours {states}; {cluster.hours_rewritten:,} {verb}, {cluster.hours_unchanged:,} unchanged"
-        f" ({report.seconds:.1f} s)"
-    ]
+    done = f"{cluster.hours_rewritten:,} {verb}, {cluster.hours_unchanged:,} unchanged ({report.seconds:.1f} s)"
+    lines = [f"{cluster.cluster}: hours {states}; {done}"]
     total = sum(cluster.energy_joules.values())
     if total:
-        shares = ", ".join(f"{kind} {cluster.energy_joules.get(kind, 0.0) / total:.0%}" for kind in ("workload", "system", "idle"))
+        shares = ", ".join(
+            f"{kind} {cluster.energy_joules.get(kind, 0.0) / total:.0%}" for kind in ("workload", "system", "idle")
+        )
+        facility = f"{cluster.facility_energy_kwh:,.3f} kWh facility"
         qualities = ", ".join(f"{q} {j / total:.0%}" for q, j in sorted(cluster.quality_joules.items()))
         lines += [
-            f"  energy  {total / 3.6e6:,.3f} kWh IT ({shares}), {cluster.facility_energy_kwh:,.3f} kWh facility; {BOUNDARY}",
+            f"  energy  {total / JOULES_PER_KWH:,.3f} kWh IT ({shares}); {facility}",
+            f"          {BOUNDARY}",
             f"  carbon  {cluster.emissions_gco2e:,.1f} gCO2e ({BASIS[cluster.factor_type]}); intensity {qualities}",
         ]
     failed = [c for c in cluster.checks if not c.passed]
-    lines += [f"  check   {'FAILED' if c.required else 'note'} {c.name}: {c.detail}" for c in failed] or ["  check   all held"]
+    lines += [f"  check   {'FAILED' if c.required else 'note'} {c.name}: {c.detail}" for c in failed] or [
+        "  check   all held"
+    ]
     lines += [f"  warning {text}" for text in cluster.warnings] + [f"  failed  {text}" for text in cluster.failures]
     for store in cluster.stores:
         reasons = f": {'; '.join(store.reasons)}" if store.reasons else ""
         lines.append(
-            f"  store   {store.store}: {store.samples_written:,} samples written, {store.hours_published:,} hours published, "
-            f"{store.hours_unpublished:,} not{reasons}"
+            f"  store   {store.store}: {store.samples_written:,} samples written, "
+            f"{store.hours_published:,} hours published, {store.hours_unpublished:,} not{reasons}"
         )
     return lines

@@ -22,7 +22,7 @@ from pipeline.sinks import views
 from pipeline.sinks.partitions import OnEffect, nothing
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
 from pipeline.site import Site, open_site
-from pipeline.tables import RUNS
+from pipeline.tables import RUNS, values
 from pipeline.transforms.coverage import hour_state
 from pipeline.transforms.emissions import price, slots_with_energy
 from pipeline.transforms.energy import ENERGY, NODES, WITHHELD, Energy
@@ -34,6 +34,10 @@ from pipeline.window import HOUR, Clock, Window, floor_hour, from_ms, to_ms
 
 LOCK_SECONDS = 60.0
 LOG = structlog.get_logger()
+
+
+def _silent(_cluster: str, _done: int, _total: int) -> None:
+    """No progress is shown."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,12 @@ class Job:
     env: Mapping[str, str]
     clock: Clock
     dry_run: bool = False
-    on_progress: Callable[[str, int, int], None] = lambda cluster, done, total: None
+    on_progress: Callable[[str, int, int], None] = _silent
     on_effect: OnEffect = nothing
 
 
 def run(job: Job, clusters: list[str], window: Window | None) -> RunReport:
-    """All due hours of the clusters, or the hours of `window` (backfill), then everything unpublished to every store."""
+    """All due hours of the clusters, or those of `window` (backfill), then all that is unpublished to every store."""
     started, began = job.clock.now(), job.clock.monotonic()
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
     report = RunReport(run_id, "backfill" if window else "run", started, job.dry_run)
@@ -89,8 +93,8 @@ def _fold_cluster(
     oldest_ms = site.oldest_ms(now)
     if oldest_ms is None:
         raise SourceRejected(
-            f"{site.server.url} has no Kepler 0.10+ series for cluster {site.name}: is Kepler scraped there, and is the "
-            "selector right? `carbon-etl doctor` shows what is found"
+            f"{site.server.url} has no Kepler 0.10+ series for cluster {site.name}: "
+            "is Kepler scraped there, and is the selector right? `carbon-etl doctor` shows what is found"
         )
     hours = _hours(job, site, warehouse, window, oldest_ms, now)
     if not hours:
@@ -112,11 +116,13 @@ def _hours(
     if window is not None:
         return [hour for hour in window.hours() if hour + HOUR <= plan.last_closed(now, settle)]
     known = warehouse.hours(site.name)
-    first = site.settings.start or (min(known["hour_utc"].to_pylist()) if known.num_rows else from_ms(oldest_ms))
+    first = site.settings.start or (min(values(known, "hour_utc")) if known.num_rows else from_ms(oldest_ms))
     return plan.due_hours(known, floor_hour(first), now, settle)
 
 
-def _vintages(site: Site, warehouse: Warehouse, window: Window, now: datetime, run_id: str, *, dry_run: bool) -> Vintages:
+def _vintages(
+    site: Site, warehouse: Warehouse, window: Window, now: datetime, run_id: str, *, dry_run: bool
+) -> Vintages:
     """Everything that may price the window; what providers say newly is stored first."""
     offered = site.offered_vintages(window, now)
     stored = warehouse.intensity_vintages(site.place.zone)
@@ -164,9 +170,14 @@ def _fold_day(
         outcome.hours_rewritten += len(result.rewritten)
         outcome.hours_unchanged += len(hours) - len(result.rewritten)
     LOG.info(
-        "day committed", cluster=site.name, day=str(day), hours=len(hours), rewritten=len(result.rewritten), rows=priced.num_rows,
+        "day committed",
+        cluster=site.name,
+        day=str(day),
+        hours=len(hours),
+        rewritten=len(result.rewritten),
+        rows=priced.num_rows,
         seconds=round(job.clock.monotonic() - began, 3),
-    )  # fmt: skip
+    )
 
 
 def _fold_hour(site: Site, hour: datetime, oldest_ms: int) -> Energy:
@@ -177,18 +188,16 @@ def _fold_hour(site: Site, hour: datetime, oldest_ms: int) -> Energy:
 
 def _stored(warehouse: Warehouse, table: str, cluster: str, day: date, hours: set[datetime]) -> pa.Table:
     rows = warehouse.read_day(table, cluster, day)
-    return rows.filter(pa.array([hour in hours for hour in rows["hour_utc"].to_pylist()], pa.bool_()))
+    return rows.filter(pa.array([hour in hours for hour in values(rows, "hour_utc")], pa.bool_()))
 
 
 def _price(site: Site, rows: pa.Table, vintages: Vintages) -> pa.Table:
-    answers = {
-        hour: vintages.select(hour, needed, site.selection) for hour, needed in slots_with_energy(rows).items()
-    }
+    answers = {hour: vintages.select(hour, needed, site.selection) for hour, needed in slots_with_energy(rows).items()}
     return price(rows, answers, site.settings.pue, "config")
 
 
 def _commit(nodes: pa.Table, hour: datetime) -> HourCommit:
-    of_hour = nodes.filter(pa.array([h == hour for h in nodes["hour_utc"].to_pylist()], pa.bool_()))
+    of_hour = nodes.filter(pa.array([h == hour for h in values(nodes, "hour_utc")], pa.bool_()))
     state = hour_state(of_hour)
     return HourCommit(hour, state, {"empty": "no samples", "partial": "holes or withheld node-hours"}.get(state))
 
@@ -213,4 +222,3 @@ def _finish(warehouse: Warehouse, report: RunReport, now: datetime) -> None:
         views.refresh_database(warehouse.root)
     except SinkError as error:
         report.errors.append(error)
-

@@ -35,7 +35,7 @@ class Block:
 
 
 class Transport(Protocol):
-    """How samples leave a time series database: one method, so that bulk transports can be added beside the query API."""
+    """How samples leave a time series database: one method, so that bulk transports stand beside the query API."""
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         """Raw samples of all series matching `selector` with `start_ms <= stamp <= end_ms`, never resampled.

@@ -15,7 +15,7 @@ from pipeline.sources.grid import csv_file, yearly
 from pipeline.sources.meters import kepler
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.reach import oldest_sample_ms
-from pipeline.tables import INTENSITY
+from pipeline.tables import INTENSITY, TIMESTAMP, values
 from pipeline.transforms.coverage import Presence
 from pipeline.transforms.energy import Energy, FoldRules, fold
 from pipeline.transforms.owners import Owners
@@ -83,8 +83,9 @@ class Site:
         if csv_file.NAME not in self.selection.providers or source is None or source.path is None:
             return INTENSITY.empty_table()
         offered = csv_file.read(source.path, source.factor_type, now)
-        inside = pc.and_(pc.less(offered["start_utc"], window.end), pc.greater(offered["end_utc"], window.start))
-        return offered.filter(pc.and_(inside, pc.equal(offered["zone"], self.place.zone)))
+        begins = pc.less(offered["start_utc"], pa.scalar(window.end, TIMESTAMP))
+        ends = pc.greater(offered["end_utc"], pa.scalar(window.start, TIMESTAMP))
+        return offered.filter(pc.and_(pc.and_(begins, ends), pc.equal(offered["zone"], pa.scalar(self.place.zone))))
 
     def embedded_vintages(self, window: Window) -> pa.Table:
         """The embedded yearly averages over a window, schema INTENSITY; never stored: a release carries them."""
@@ -126,7 +127,7 @@ def check_prices(cluster: ClusterSettings, place: yearly.Place, now: datetime) -
         if provider not in PROVIDERS:
             raise ConfigError(f"{where}: unknown intensity provider {provider!r}: known are {', '.join(PROVIDERS)}")
     if yearly.NAME in cluster.intensity.providers and wanted != yearly.FACTOR_TYPE:
-        raise ConfigError(f'{where}: provider static has {yearly.FACTOR_TYPE} factors only: remove it from providers')
+        raise ConfigError(f"{where}: provider static has {yearly.FACTOR_TYPE} factors only: remove it from providers")
     known = yearly.NAME in cluster.intensity.providers and yearly.code_of(place.yearly_code) is not None
     if csv_file.NAME in cluster.intensity.providers:
         if source is None or source.path is None:
@@ -137,9 +138,10 @@ def check_prices(cluster: ClusterSettings, place: yearly.Place, now: datetime) -
     if not known:
         near = yearly.nearest_zones(place.zone)
         raise ConfigError(
-            f"{where}: no provider knows grid zone {place.zone!r}" + (f": did you mean {' or '.join(near)}?" if near else "")
+            f"{where}: no provider knows grid zone {place.zone!r}"
+            + (f": did you mean {' or '.join(near)}?" if near else "")
         )
 
 
 def _zones_of(path: Path, factor_type: str, now: datetime) -> set[str]:
-    return set(csv_file.read(path, factor_type, now)["zone"].to_pylist())
+    return set(values(csv_file.read(path, factor_type, now), "zone"))

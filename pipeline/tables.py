@@ -4,6 +4,8 @@ Columns are only ever added, nullable, at the end. The unit ends the name. Parti
 tables, `date` of all) live in the path; `conform` is what every table passes through before it is written or returned.
 """
 
+from typing import Any
+
 import pyarrow as pa
 
 from pipeline.errors import SchemaError
@@ -227,6 +229,11 @@ APPEND_ONLY_TABLES = {
     "closings": CLOSINGS,
 }
 TABLES = REPLACED_TABLES | APPEND_ONLY_TABLES
+
+
+def values(table: pa.Table, column: str) -> list[Any]:
+    """A column as Python objects, null as None."""
+    return table.column(column).to_pylist()
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -54,7 +54,9 @@ class Window:
             if moment.tzinfo is None or moment.utcoffset() != timedelta(0):
                 raise ConfigError(f"{name} {moment.isoformat()} is not in UTC")
             if moment != floor_hour(moment):
-                raise ConfigError(f"{name} {moment.isoformat()} is not a whole UTC hour: use {floor_hour(moment):%FT%H:00Z}")
+                raise ConfigError(
+                    f"{name} {moment.isoformat()} is not a whole UTC hour: use {floor_hour(moment):%FT%H:00Z}"
+                )
         if self.end <= self.start:
             raise ConfigError(f"the window ends ({self.end:%FT%H:%MZ}) before it begins ({self.start:%FT%H:%MZ})")
 

@@ -22,7 +22,7 @@ PROGRAMS = ("prometheus", "promtool")
 COMMAND_SECONDS = 300
 
 
-class Unavailable(Exception):  # noqa: N818 # not an error yet: the next way is tried
+class Unavailable(Exception):  # not an error yet: the next way is tried
     """One way to get Prometheus did not work."""
 
 
@@ -45,7 +45,7 @@ def find_prometheus(cache_dir: Path, env_path: str, releases_url: str = RELEASES
     Raises:
         ConfigError: none of these ways worked; the message says why each did not.
     """
-    for found in (_on_path(env_path), _in_folder(cache_dir)):
+    for found in (_on_path(env_path), _in_cache(cache_dir)):
         if found is not None:
             return found
     reasons = []
@@ -53,14 +53,16 @@ def find_prometheus(cache_dir: Path, env_path: str, releases_url: str = RELEASES
         lambda folder: unpack_package(folder, env_path),
         lambda folder: unpack_archive(folder, releases_url),
     )
-    cache_dir.mkdir(parents=True, exist_ok=True)
     for unpack in ways:
         try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache_dir, prefix="partial-") as folder:
                 unpack(Path(folder))
                 return _kept(Path(folder), cache_dir)
         except Unavailable as reason:
             reasons.append(str(reason))
+        except OSError as error:
+            raise ConfigError(f"cannot keep Prometheus in {cache_dir}: {error}") from error
     raise ConfigError(f"no Prometheus: not on PATH; {'; '.join(reasons)}: install prometheus and promtool yourself")
 
 
@@ -135,9 +137,14 @@ def _on_path(env_path: str) -> PrometheusBinary | None:
     return PrometheusBinary(Path(server), Path(tool)) if server and tool else None
 
 
-def _in_folder(folder: Path) -> PrometheusBinary | None:
-    """The programs at any depth below a complete download."""
-    for server in sorted(folder.glob("kept-*/**/prometheus")):
+def _in_cache(cache_dir: Path) -> PrometheusBinary | None:
+    found = (_programs_in(folder) for folder in sorted(cache_dir.glob("kept-*")))
+    return next((programs for programs in found if programs is not None), None)
+
+
+def _programs_in(folder: Path) -> PrometheusBinary | None:
+    """The programs, side by side at any depth."""
+    for server in sorted(folder.rglob("prometheus")):
         if server.is_file() and server.with_name("promtool").is_file():
             return PrometheusBinary(server, server.with_name("promtool"))
     return None
@@ -145,10 +152,10 @@ def _in_folder(folder: Path) -> PrometheusBinary | None:
 
 def _kept(folder: Path, cache_dir: Path) -> PrometheusBinary:
     """Give a finished download its lasting name, so that a killed one is never taken for it."""
+    unpacked = _programs_in(folder)
+    if unpacked is None:
+        raise Unavailable(f"the download holds no {' and '.join(PROGRAMS)}")
     target = cache_dir / folder.name.replace("partial-", "kept-", 1)
     folder.rename(target)
     folder.mkdir()  # for the temporary directory to remove
-    found = _in_folder(cache_dir)
-    if found is None:
-        raise Unavailable(f"the download in {target} holds no {' and '.join(PROGRAMS)}")
-    return found
+    return PrometheusBinary(*(target / path.relative_to(folder) for path in (unpacked.prometheus, unpacked.promtool)))

@@ -1,4 +1,4 @@
-"""A made-up grid for the demo: hourly intensity of a day with sun at noon, written as the CSV that the product reads."""
+"""A made-up grid for the demo: hourly intensity with sun at noon, written as the CSV that the product reads."""
 
 import math
 from datetime import datetime

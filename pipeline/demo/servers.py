@@ -112,9 +112,12 @@ def _running(
     _claim(name, port)
     # a session of its own: Ctrl-C reaches us alone, and the server is then stopped in order
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 # our own command line, no shell
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 # our own command line, no shell
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        except OSError as error:
+            raise ConfigError(f"{name} cannot be started: {error}") from error
     try:
         server = RunningServer(f"http://{HOST}:{port}", log, process)
         _await_ready(name, server, health, clock)

@@ -120,7 +120,12 @@ def _configure(folder: Path, server: RunningServer, window: Window) -> Path:
 def _namespaces(warehouse: Path) -> Table:
     rows = run_query(warehouse, BY_NAMESPACE).to_pylist()
     most = max((row["gco2e"] for row in rows), default=1.0)
-    table = Table(title="Two days by namespace", title_justify="left", caption="(system): host outside pods; (idle): nobody's", caption_justify="left")
+    table = Table(
+        title="Two days by namespace",
+        title_justify="left",
+        caption="(system): host outside pods; (idle): nobody's",
+        caption_justify="left",
+    )
     table.add_column("namespace")
     for name in ("IT kWh", "facility kWh", "gCO2e"):
         table.add_column(name, justify="right")
@@ -142,7 +147,9 @@ def _workloads(warehouse: Path) -> Table:
     for name in ("IT kWh", "gCO2e"):
         table.add_column(name, justify="right")
     for row in run_query(warehouse, TOP_WORKLOADS).to_pylist():
-        table.add_row(row["namespace"], row["workload_kind"], row["workload"], f"{row['it_kwh']:.3f}", f"{row['gco2e']:,.1f}")
+        table.add_row(
+            row["namespace"], row["workload_kind"], row["workload"], f"{row['it_kwh']:.3f}", f"{row['gco2e']:,.1f}"
+        )
     return table
 
 
@@ -152,9 +159,11 @@ def _say_where(console: Console, folder: Path, server: RunningServer, *, keep: b
         "parquet": folder / "warehouse",
         "DuckDB views": folder / "warehouse" / "carbon.duckdb",
         "config": folder / "carbon-etl.toml",
-        "Prometheus": f"{server.url} (until Ctrl-C)" if keep else f"stopped; --keep leaves it up; data in {folder / 'prometheus'}",
+        "Prometheus": f"{server.url} (until Ctrl-C)"
+        if keep
+        else f"stopped; --keep leaves it up; data in {folder / 'prometheus'}",
         "dashboard": f"{dashboard} (import it into Grafana, data source: that Prometheus)",
-        "next": f"carbon-etl sql --config {folder / 'carbon-etl.toml'} \"select * from emissions limit 5\"",
+        "next": f'carbon-etl sql --config {folder / "carbon-etl.toml"} "select * from emissions limit 5"',
     }
     console.print()
     for name, place in places.items():

@@ -132,7 +132,7 @@ class Store:
     @cached_property
     def _flags(self) -> Mapping[str, str]:
         """Flags of a VictoriaMetrics; a hosted store keeps its own /metrics closed, which says nothing of our login."""
-        answer = self._get("/metrics", {}, silent=(401, 403))
+        answer = self._get("/metrics", {}, silent=(401, 403, 501))
         return dict(VICTORIA_FLAG.findall(answer.body.decode(errors="replace"))) if answer.status == 200 else {}
 
     def refuse_doubling(self) -> None:
@@ -236,7 +236,7 @@ class Store:
         return self._settings.header(self._env)
 
     def _get(self, path: str, params: Mapping[str, str], silent: Collection[int] = (501,)) -> Answer:
-        """An answer about the question itself: 200, a 4xx of a server that does not know it, or a status in `silent`."""
+        """An answer about the question itself: 200, a 4xx of a server that does not know it, or one of `silent`."""
         url = self._settings.query_url + path
         headers = self._authorization() | {"Cache-Control": "no-store"}  # query front-ends would not see late samples
         request = self._client.build_request("GET", url, params=dict(params), headers=headers)

@@ -152,7 +152,7 @@ def _build(path: Path, views: dict[str, str]) -> None:
     try:
         with duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION}) as connection:
             _create(connection, views)
-    except duckdb.IOException as error:
+    except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
         kind = StoreFull if "No space left" in reason else StoreUnwritable
         raise kind(f"cannot write {path}: {reason}") from error

@@ -108,8 +108,9 @@ class Warehouse:
             StoreFull, StoreUnwritable, SchemaError: as of writing and reading.
         """
         partitions.remove_leftovers(self.root, cluster, day, now)
-        stored = self._stored(cluster, day)
-        noted = {(row["hour_utc"], row["run_id"], row["revision"]) for row in self._fold_rows(cluster, day)}
+        folds = self._fold_rows(cluster, day)
+        stored = self._stored(cluster, day, folds)
+        noted = {(row["hour_utc"], row["run_id"], row["revision"]) for row in folds}
         lost = [
             commit
             for hour, commit in sorted(stored.commits.items())
@@ -209,7 +210,7 @@ class Warehouse:
             PROCESSES.empty_table() if new.processes is None else new.processes,
             new.quarantine,
         )
-        stored = self._stored(cluster, day)
+        stored = self._stored(cluster, day, self._fold_rows(cluster, day))
         todo = plan(hours, new, stored)
         commits = due_commits(cluster, hours, stored, todo, stamp)
         rows_written: dict[str, int] = {}
@@ -247,12 +248,10 @@ class Warehouse:
             written[name] = fresh[name].num_rows
         return written
 
-    def _stored(self, cluster: str, day: date) -> Stored:
+    def _stored(self, cluster: str, day: date, fold_rows: Sequence[dict[str, Any]]) -> Stored:
         path = partitions.partition_path(self.root, "emissions", cluster, day)
         commits = parse_footer(partitions.read_footer(path, FOOTER_KEY))
-        folds: dict[datetime, dict[str, Any]] = {}
-        for row in sorted(self._fold_rows(cluster, day), key=fold_age):
-            folds[row["hour_utc"]] = row
+        folds = {row["hour_utc"]: row for row in sorted(fold_rows, key=fold_age)}
         return Stored({name: self.read_day(name, cluster, day) for name in REPLACED_TABLES}, commits, folds)
 
     def _fold_rows(self, cluster: str, day: date) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Which Deployment, StatefulSet, Job ... a pod belongs to, as kube-state-metrics tells it.
 
-Owner series are state, not counters: what was seen at any time in an hour, or within `max_gap` of it, holds for the hour,
-so that pods that lived for seconds still find their owner.
+Owner series are state, not counters: what was seen at any time in an hour, or within `max_gap` of it, holds for the
+hour, so that pods that lived for seconds still find their owner.
 """
 
 from collections.abc import Sequence
@@ -44,6 +44,8 @@ def read(server: PrometheusServer, matchers: Sequence[Matcher], start_ms: int, e
         replicasets=[labels for labels, _ in seen("kube_replicaset_owner", f"namespace, replicaset, {OWNER_LABELS}")],
         jobs=[labels for labels, _ in seen("kube_job_owner", f"namespace, job_name, {OWNER_LABELS}")],
         started_ms={
-            labels["uid"]: round(seconds * 1000) for labels, seconds in seen("kube_pod_start_time", "uid") if "uid" in labels
+            labels["uid"]: round(seconds * 1000)
+            for labels, seconds in seen("kube_pod_start_time", "uid")
+            if "uid" in labels
         },
     )

@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.samples import Int64s
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import Matcher, selector
+from pipeline.tables import values
 
 
 def read_presence(
@@ -15,7 +16,7 @@ def read_presence(
     """Stamps at which `kube_node_info` was seen, by node, and each node's creation in milliseconds since the epoch."""
     seen: dict[str, list[Int64s]] = {}
     for block in server.blocks(selector("kube_node_info", *matchers), start_ms, end_ms):
-        for row, node in enumerate(block.labels["node"].to_pylist()):
+        for row, node in enumerate(values(block.labels, "node")):
             seen.setdefault(node, []).append(block.stamps_ms[block.offsets[row] : block.offsets[row + 1]])
     created = selector("kube_node_created", *matchers)
     answer = server.vector(f"max by (node) (last_over_time({created}[{end_ms - start_ms + 1}ms]))", end_ms)

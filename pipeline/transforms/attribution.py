@@ -91,12 +91,19 @@ def _room(metered: Metered, first: Int64s, last: Int64s, joules: Floats) -> Floa
 
 
 def _births(
-    unseen: Bools, at: Int64s, value: Floats, stamp: Int64s, started_ms: Floats, room: Floats, metered: Metered, max_gap_ms: int
+    unseen: Bools,
+    at: Int64s,
+    value: Floats,
+    stamp: Int64s,
+    started_ms: Floats,
+    room: Floats,
+    metered: Metered,
+    max_gap_ms: int,
 ) -> Int64s:
     """Samples that start a workload from zero at the node's previous scrape.
 
-    A value that alone exceeds the room is a baseline and does not spoil the others; the rest are accepted only together.
-    A workload that Kubernetes started more than `max_gap_ms` before its first sample was hidden, not born.
+    A value that alone exceeds the room is a baseline and does not spoil the others; the rest are accepted only
+    together. A workload that Kubernetes started more than `max_gap_ms` before its first sample was hidden, not born.
     """
     active = np.zeros(len(room))
     active[metered.pair[metered.joined] + 1] = metered.active.joules
@@ -150,7 +157,8 @@ def reconcile(
     """
     meters, steps = active.shape
     cell = meter[:, None] * steps + np.arange(steps)[None, :]
-    total = np.bincount(cell.ravel(), workload_joules.ravel(), minlength=meters * steps).reshape(meters, steps)
+    sums = np.bincount(cell.ravel(), workload_joules.ravel(), minlength=meters * steps)
+    total: Floats = sums.astype(np.float64).reshape(meters, steps)
     excess = _by_hour(np.maximum(total - active, 0.0), hours)
     withheld = excess > SCALE_TOLERANCE * _by_hour(active, hours) + ROUNDING_JOULES
     over = total > active
@@ -173,4 +181,4 @@ def reconcile(
 
 
 def _by_hour(per_step: Floats, hours: int) -> Floats:
-    return per_step.reshape(per_step.shape[0], hours, -1).sum(axis=2)
+    return np.asarray(per_step.reshape(per_step.shape[0], hours, -1).sum(axis=2), dtype=np.float64)

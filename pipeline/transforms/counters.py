@@ -1,7 +1,7 @@
 """Counters become joined intervals, and intervals become joules per step.
 
-Everything is columnar: one array entry per sample or per interval, all series at once. Nothing here knows a meter; which
-drops are resets and which values are births is decided by callers, who pass what they decided.
+Everything is columnar: one array entry per sample or per interval, all series at once. Nothing here knows a meter;
+which drops are resets and which values are births is decided by callers, who pass what they decided.
 
 Locality (design section 5): whatever is said about an interval `(t1, t2]` follows from samples in
 `[t2 - max_gap, t1 + max_gap]` alone, so an hour comes out the same however a range is cut.
@@ -106,7 +106,8 @@ class StepGrid:
         share = amount[owner] * ((right - left) / length)
         inside = (step >= 0) & (step < self.count)
         cell = intervals.code[owner][inside] * self.count + step[inside]
-        return np.bincount(cell, share[inside], minlength=codes * self.count).reshape(codes, self.count)
+        sums: Floats = np.bincount(cell, share[inside], minlength=codes * self.count).astype(np.float64)
+        return sums.reshape(codes, self.count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 from pipeline.samples import Int64s
 from pipeline.units import MS_PER_HOUR
 
+State: TypeAlias = Literal["complete", "partial", "empty"]
 HOLE_RATIO = 0.01  # a shorter hole is a scrape's jitter
 
 
@@ -49,12 +51,12 @@ class Presence:
         return max(0, right - left) / MS_PER_HOUR
 
 
-def hour_state(nodes: pa.Table) -> str:
+def hour_state(nodes: pa.Table) -> State:
     """`complete`, `partial` or `empty` of one hour, from its node_energy rows.
 
     Partial: a node has a hole (expected minus coverage above 1 %) or failed its check.
     """
     if nodes.num_rows == 0:
         return "empty"
-    hole = pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), HOLE_RATIO)
+    hole = pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), pa.scalar(HOLE_RATIO))
     return "partial" if pc.any(pc.or_(hole, pc.is_valid(nodes["check"]))).as_py() else "complete"

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.samples import Bools, Floats
+from pipeline.tables import values
 from pipeline.transforms.selection import SLOTS, Answer
 from pipeline.units import JOULES_PER_KWH
 
@@ -15,7 +17,7 @@ def slots_with_energy(rows: pa.Table) -> dict[datetime, Bools]:
     """For each hour in `rows`: which of its twelve five-minute slots lie in a step in which any row has energy."""
     needed: dict[datetime, Bools] = {}
     for hour, total, steps in zip(
-        rows["hour_utc"].to_pylist(), rows["energy_joules"].to_pylist(), rows["step_joules"].to_pylist(), strict=True
+        values(rows, "hour_utc"), values(rows, "energy_joules"), values(rows, "step_joules"), strict=True
     ):
         joules = np.array(steps if steps is not None else [total])
         slots = np.repeat(joules > 0, SLOTS // len(joules))
@@ -23,7 +25,9 @@ def slots_with_energy(rows: pa.Table) -> dict[datetime, Bools]:
     return needed
 
 
-def price(rows: pa.Table, answers: Mapping[datetime, Answer], pue_ratio: float | None, pue_source: str | None) -> pa.Table:
+def price(
+    rows: pa.Table, answers: Mapping[datetime, Answer], pue_ratio: float | None, pue_source: str | None
+) -> pa.Table:
     """`rows` with their price columns.
 
     A row whose steps have energy but no intensity, or no PUE, is `missing`: grams null. No energy: grams 0.
@@ -37,15 +41,18 @@ def price(rows: pa.Table, answers: Mapping[datetime, Answer], pue_ratio: float |
     priced = [
         _price(total, steps, answers[hour], pue_ratio)
         for hour, total, steps in zip(
-            rows["hour_utc"].to_pylist(), rows["energy_joules"].to_pylist(), rows["step_joules"].to_pylist(), strict=True
+            values(rows, "hour_utc"),
+            values(rows, "energy_joules"),
+            values(rows, "step_joules"),
+            strict=True,
         )
     ]
-    of_row = [answers[hour] for hour in rows["hour_utc"].to_pylist()]
+    of_row = [answers[hour] for hour in values(rows, "hour_utc")]
 
-    def column(value: Callable[[Answer], object], kind: pa.DataType) -> pa.Array:
+    def column(value: Callable[[Answer], object], kind: pa.DataType) -> "pa.Array[Any]":
         return pa.array([value(answer) for answer in of_row], kind)
 
-    columns = {
+    columns: dict[str, pa.Array[Any]] = {
         "pue_ratio": pa.array([pue_ratio] * rows.num_rows, pa.float64()),
         "pue_source": pa.array([pue_source] * rows.num_rows, pa.string()),
         "intensity_steps": pa.array([p[0] for p in priced], pa.int64()),
@@ -59,8 +66,8 @@ def price(rows: pa.Table, answers: Mapping[datetime, Answer], pue_ratio: float |
         "intensity_updated_utc": column(lambda a: a.updated_utc, pa.timestamp("us", tz="UTC")),
         "emissions_gco2e": pa.array([p[3] for p in priced], pa.float64()),
     }
-    for name, values in columns.items():
-        rows = rows.append_column(name, values)
+    for name, cells in columns.items():
+        rows = rows.append_column(name, cells)
     return rows
 
 

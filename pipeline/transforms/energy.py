@@ -68,7 +68,12 @@ class Energy:
 
 
 def fold(
-    samples: MeterSamples, window: Window, rules: FoldRules, owners: Owners, started_ms: dict[str, int], presence: Presence | None
+    samples: MeterSamples,
+    window: Window,
+    rules: FoldRules,
+    owners: Owners,
+    started_ms: dict[str, int],
+    presence: Presence | None,
 ) -> Energy:
     """Energy of all whole hours of `window`, from samples that reach `max_gap` beyond both its edges.
 
@@ -81,12 +86,9 @@ def fold(
     by_hour = StepGrid(window.start_ms, MS_PER_HOUR, hours)
     intervals = fold_workloads(aligned.workloads, metered, rules.max_gap_ms)
     meters = len(aligned.meters)
-    result = reconcile(
-        grid.spread(intervals, len(aligned.uids)),
-        aligned.workloads.meter,
-        *(grid.spread(part, meters) for part in (metered.active, metered.idle, metered.bridged)),
-        hours,
-    )
+    active, idle, bridged = (grid.spread(part, meters) for part in (metered.active, metered.idle, metered.bridged))
+    of_workloads = grid.spread(intervals, len(aligned.uids))
+    result = reconcile(of_workloads, aligned.workloads.meter, active, idle, bridged, hours)
     covered_ms = by_hour.cover(metered.active, meters)
     sheet = _Sheet(
         samples.meter, aligned, metered, result, rules, window, owners,
@@ -125,7 +127,7 @@ class _Sheet:
     def rows(self) -> tuple[pa.Table, pa.Table]:
         """Energy rows and withheld workload rows of all hours."""
         kept, withheld = [], []
-        for index, hour in enumerate(self.window.hours()):
+        for index in range(self.window.hour_count):
             steps = slice(index * self.steps_per_hour, (index + 1) * self.steps_per_hour)
             names = names_by_hour(self.aligned, self.window.start_ms + (index + 1) * MS_PER_HOUR, self.rules.max_gap_ms)
             for w in np.flatnonzero(self.workload_ms[:, index] > 0):
@@ -140,10 +142,13 @@ class _Sheet:
                     withheld.append(self._withheld(row, self.result.withheld_joules[w, steps], m, index))
                     continue
                 owner = self.owners.of(self.aligned.uids[w], namespace, pod)
-                kept.append(row | {"workload_kind": owner.workload_kind, "workload": owner.workload, "owner_source": owner.source})
-            for m in np.flatnonzero(self.covered_ms[:, index] > 0):
-                kept.append(self._row(int(m), index, "system", self.result.system_joules[m, steps]))
-                kept.append(self._row(int(m), index, "idle", self.result.idle_joules[m, steps]))
+                kept.append(
+                    row
+                    | {"workload_kind": owner.workload_kind, "workload": owner.workload, "owner_source": owner.source}
+                )
+            for meter in np.flatnonzero(self.covered_ms[:, index] > 0).tolist():
+                kept.append(self._row(meter, index, "system", self.result.system_joules[meter, steps]))
+                kept.append(self._row(meter, index, "idle", self.result.idle_joules[meter, steps]))
         return pa.Table.from_pylist(kept, ENERGY), pa.Table.from_pylist(withheld, WITHHELD)
 
     def _row(self, m: int, hour: int, kind: str, joules: Floats) -> dict[str, object]:
@@ -169,7 +174,7 @@ class _Sheet:
         return taken | {"energy_joules": float(joules.sum()), "check": EXCESS, "evidence": evidence}
 
     def nodes(self, by_hour: StepGrid) -> pa.Table:
-        """node_energy rows: of every meter read in an hour, also where nothing could be joined (then joules are null)."""
+        """node_energy rows: of every meter read in an hour; joules are null where nothing could be joined."""
         meters, hours = self.covered_ms.shape
         unplaced = unplaced_joules(
             self.metered.readings, self.metered, self.window.start_ms, hours, self.rules.max_gap_ms
@@ -215,12 +220,9 @@ class _Sheet:
         """The joules of one node-hour, null where nothing was metered."""
         steps = slice(hour * self.steps_per_hour, (hour + 1) * self.steps_per_hour)
         of_meter = self.aligned.workloads.meter == m
-        active, idle, system, bridged = (
-            float(part[m, steps].sum())
-            for part in (
-                self.result.active_joules, self.result.idle_joules, self.result.system_joules, self.result.bridged_joules
-            )
-        )  # fmt: skip
+        result = self.result
+        parts = (result.active_joules, result.idle_joules, result.system_joules, result.bridged_joules)
+        active, idle, system, bridged = (float(part[m, steps].sum()) for part in parts)
         seen = self.covered_ms[m, hour] > 0
         return {
             "metered_joules": active + idle if seen else None,
@@ -243,7 +245,9 @@ class _Sheet:
             hour = (stamp_ms - 1 - self.window.start_ms) // MS_PER_HOUR
             inside = (hour >= 0) & (hour < hours)
             cell = meter[inside] * hours + hour[inside]
-            return np.bincount(cell, minlength=readings.meters * hours).reshape(readings.meters, hours).astype(np.float64)
+            return (
+                np.bincount(cell, minlength=readings.meters * hours).reshape(readings.meters, hours).astype(np.float64)
+            )
 
         return {
             "read": count(readings.meter, readings.stamp_ms),

@@ -1,7 +1,8 @@
 """What a node's own meter says: active and idle joules per step, honest across restarts, wraps and gaps.
 
-The accounting counters are `active` (starts at 0 with its exporter) and `idle` (starts anywhere with its exporter); beside
-them stands the raw register, which outlives the exporter and wraps. Facts: the energy sensors' sheet, Kepler 1.4.
+The accounting counters are `active` (starts at 0 with its exporter) and `idle` (starts anywhere with its exporter);
+beside them stands the raw register, which outlives the exporter and wraps. Facts: the energy sensors' sheet, Kepler
+1.4.
 """
 
 from dataclasses import dataclass
@@ -129,10 +130,10 @@ def _restarts(node: Int64s, start: Int64s, end: Int64s, evidence: Bools) -> Rest
 
 
 def _bridge(readings: NodeReadings, pair: Int64s, k: int, steady_watts: Floats, max_gap_ms: int) -> float:
-    """Joules of restart interval `k` that the new active counter does not hold: idle, and active lost with the old exporter.
+    """Joules of restart interval `k` that the new active counter lacks: idle, and active lost with the old exporter.
 
-    First from the register, if it did not drop and the result is plausible (a two-socket register jumps by a whole range
-    at a quarter of all restarts); else from the last known power; else nothing.
+    First from the register, if it did not drop and the result is plausible (a two-socket register jumps by a whole
+    range at a quarter of all restarts); else from the last known power; else nothing.
     """
     first, second = pair[k], pair[k] + 1
     watts = _last(steady_watts, readings, pair, k, max_gap_ms)
@@ -196,11 +197,11 @@ def _unwrapped(drop: float, limit: float, ranges: tuple[float, ...]) -> float | 
 def unplaced_joules(readings: NodeReadings, metered: Metered, start_ms: int, hours: int, max_gap_ms: int) -> Floats:
     """Joules between two readings too far apart to join, in the hour in which the meter returns; shape (meters, hours).
 
-    0 where no gap ended, NaN where one ended whose first side lies more than `max_gap_ms` before that hour, or in which the
-    exporter restarted: then nobody knows.
+    0 where no gap ended, NaN where one ended whose first side lies more than `max_gap_ms` before that hour, or in which
+    the exporter restarted: then nobody knows.
     """
     result = np.zeros((readings.meters, hours))
-    opening = np.flatnonzero(np.concatenate(([True], readings.meter[1:] != readings.meter[:-1]))) if len(readings.meter) else []
+    opening = np.flatnonzero(np.diff(readings.meter, prepend=-1))
     for position in opening:
         hour = (readings.stamp_ms[position] - 1 - start_ms) // MS_PER_HOUR
         if 0 <= hour < hours:

@@ -1,4 +1,4 @@
-"""The workload that owns a pod: by Kubernetes' own word where it is known, else guessed from the pod's name and marked so."""
+"""The workload that owns a pod: by Kubernetes' own word, else guessed from the pod's name and marked so."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping

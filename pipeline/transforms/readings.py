@@ -43,7 +43,7 @@ def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
     pairs = set(_keys(samples.active)) & set(_keys(samples.idle))
     meters = sorted((str(node), str(component)) for node, component in pairs)
     nodes = sorted({node for node, _ in meters})
-    meter_of = {key: i for i, key in enumerate(meters)}
+    meter_of: dict[tuple[str, ...], int] = {key: i for i, key in enumerate(meters)}
     readings = _readings(samples, meter_of, np.array([nodes.index(node) for node, _ in meters], dtype=np.int64))
 
     workload_keys = _keys(samples.workloads)
@@ -79,7 +79,8 @@ def _merge(samples: Samples, renumber: list[int]) -> Counters:
 
 def _readings(samples: MeterSamples, meter_of: Mapping[tuple[str, ...], int], node: Int64s) -> NodeReadings:
     active, idle, raw = (
-        _merge(part, [meter_of.get(key, -1) for key in _keys(part)]) for part in (samples.active, samples.idle, samples.raw)
+        _merge(part, [meter_of.get(key, -1) for key in _keys(part)])
+        for part in (samples.active, samples.idle, samples.raw)
     )
     idle_at = StampIndex.of(idle.code, idle.stamp_ms).find(active.code, active.stamp_ms)
     both = idle_at >= 0

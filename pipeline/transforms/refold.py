@@ -5,6 +5,7 @@ Raw samples expire; folding an hour again after they did must never lower what i
 
 import pyarrow as pa
 
+from pipeline.tables import values
 from pipeline.transforms.energy import ENERGY, NODES
 
 COVERAGE_TOLERANCE = 1e-6  # the same samples give the same coverage; anything more is a real difference
@@ -13,7 +14,7 @@ COVERAGE_TOLERANCE = 1e-6  # the same samples give the same coverage; anything m
 def better_covered(
     new_rows: pa.Table, new_nodes: pa.Table, old_rows: pa.Table, old_nodes: pa.Table
 ) -> tuple[pa.Table, pa.Table]:
-    """Energy rows and node rows of some hours, per (node, hour) from whichever fold covered more; ties go to the new one.
+    """Energy rows and node rows of some hours, per (node, hour) of the better covered fold; ties go to the new.
 
     Args:
         new_rows: schema ENERGY.
@@ -22,9 +23,7 @@ def better_covered(
         old_nodes: stored node_energy rows of the same hours.
     """
     new_coverage, old_coverage = _coverage(new_nodes), _coverage(old_nodes)
-    stays = {
-        key for key, ratio in old_coverage.items() if ratio > new_coverage.get(key, -1.0) + COVERAGE_TOLERANCE
-    }
+    stays = {key for key, ratio in old_coverage.items() if ratio > new_coverage.get(key, -1.0) + COVERAGE_TOLERANCE}
     if not stays:
         return new_rows, new_nodes
     return (
@@ -34,13 +33,13 @@ def better_covered(
 
 
 def _keys(table: pa.Table) -> list[tuple[object, object]]:
-    return list(zip(table["hour_utc"].to_pylist(), table["node"].to_pylist(), strict=True))
+    return list(zip(values(table, "hour_utc"), values(table, "node"), strict=True))
 
 
 def _coverage(nodes: pa.Table) -> dict[tuple[object, object], float]:
     """The least covered component of each (hour, node)."""
     coverage: dict[tuple[object, object], float] = {}
-    for key, ratio in zip(_keys(nodes), nodes["coverage_ratio"].to_pylist(), strict=True):
+    for key, ratio in zip(_keys(nodes), values(nodes, "coverage_ratio"), strict=True):
         coverage[key] = min(coverage.get(key, 1.0), ratio)
     return coverage
 

@@ -1,7 +1,8 @@
-"""Which intensity prices an hour: one provider, zone and basis for a whole (cluster, hour), by a rule that never guesses.
+"""Which intensity prices an hour: one provider, zone and basis a (cluster, hour), by a rule that never guesses.
 
-The rule (design section 6): of a provider's vintages the newest counts at each instant; a provider answers an hour only if
-it covers every step that has energy; the first provider whose quality is at least `accept` wins, then the best of the rest.
+The rule (design section 6): of a provider's vintages the newest counts at each instant; a provider answers an hour only
+if it covers every step that has energy; the first provider whose quality is at least `accept` wins, then the best of
+the rest.
 """
 
 from dataclasses import dataclass
@@ -108,7 +109,12 @@ class Vintages:
             last = min(SLOTS, (self._end[index] - hour_ms) // SLOT_MS)
             vintage[first:last] = index
         values = np.array(
-            [np.nan if i < 0 or self._rows[i]["carbon_intensity_g_per_kwh"] is None else self._rows[i]["carbon_intensity_g_per_kwh"] for i in vintage]
+            [
+                np.nan
+                if i < 0 or self._rows[i]["carbon_intensity_g_per_kwh"] is None
+                else self._rows[i]["carbon_intensity_g_per_kwh"]
+                for i in vintage
+            ]
         )
         if np.isnan(values[wanted]).any():
             return None
@@ -139,7 +145,9 @@ def changed_vintages(offered: pa.Table, resolved: pa.Table) -> pa.Table:
     known: dict[tuple[object, ...], list[dict[str, object]]] = {}
     for row in resolved.to_pylist():
         known.setdefault(_source(row), []).append(row)
-    return offered.filter(pa.array([not _is_known(row, known.get(_source(row), [])) for row in offered.to_pylist()], pa.bool_()))
+    return offered.filter(
+        pa.array([not _is_known(row, known.get(_source(row), [])) for row in offered.to_pylist()], pa.bool_())
+    )
 
 
 def _source(row: dict[str, object]) -> tuple[object, ...]:

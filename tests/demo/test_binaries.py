@@ -121,3 +121,20 @@ def test_a_failing_package_manager_is_quoted_and_the_archive_is_tried(
     shutil.rmtree(release)
     with pytest.raises(ConfigError, match="apt-get download: E: Unable to locate package prometheus"):
         find_prometheus(tmp_path / "cache", str(tools), url)
+
+
+def test_a_cache_that_cannot_be_written_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="cannot keep Prometheus in"):
+        find_prometheus(tmp_path / "file" / "cache", "")
+
+
+def test_a_package_without_the_programs_is_not_kept(tmp_path: Path, releases: tuple[str, Path]) -> None:
+    url, release = releases
+    archive = next(release.glob("*.tar.gz"))
+    with tarfile.open(archive, "w:gz") as packed:
+        packed.add(__file__, arcname="prometheus/readme")
+    (release / "sha256sums.txt").write_text(f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}\n")
+    with pytest.raises(ConfigError, match="holds no prometheus and promtool"):
+        find_prometheus(tmp_path / "cache", "", url)
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -69,8 +69,6 @@ def test_all_samples_are_in_the_blocks(small_fleet: Fleet, small_fleet_prometheu
 def test_a_refusal_of_promtool_is_told_with_its_last_line(
     small_fleet: Fleet, prometheus_binary: PrometheusBinary, tmp_path: Path
 ) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data").chmod(0o500)
     with pytest.raises(SinkError, match="promtool made no blocks"):
         # the server's program does not know promtool's commands
         fill_blocks(small_fleet, prometheus_binary.prometheus, tmp_path / "data")

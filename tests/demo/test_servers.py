@@ -129,3 +129,12 @@ def _write(url: str, of: str, stamp_ms: int, value: float) -> int:
     body = pa.compress(field(1, labels + sample), codec="snappy", asbytes=True)
     headers = {"Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"}
     return httpx.post(f"{url}/api/v1/write", content=body, headers=headers).status_code
+
+
+def test_a_program_that_is_not_there_is_a_config_error(tmp_path: Path, clock: Clock) -> None:
+    gone = tmp_path / "gone"
+    with (
+        pytest.raises(ConfigError, match="Prometheus cannot be started"),
+        start_prometheus(PrometheusBinary(gone, gone), tmp_path / "data", free_port(), clock),
+    ):
+        pass

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import DayResult, DayTables, HourCommit, Recovery, RunStamp, Warehouse
 from pipeline.tables import EMISSIONS, NODE_ENERGY, PROCESSES, QUARANTINE
 from pipeline.transforms.revisions import revision_rows
@@ -120,8 +121,6 @@ def commit_like_a_run(warehouse: Warehouse, hours: list[HourCommit], new: DayTab
 
 def contents(root: Path) -> dict[str, list[dict[str, object]]]:
     """What readers see in every view, without what P2 and P3 leave out."""
-    from pipeline.sinks.views import open_views
-
     shown = ("emissions", "node_energy", "processes", "quarantine", "revisions", "hours")
     left_out = {"run_id", "written_utc", "priced_utc", "written_date"}
     found = {}

@@ -139,7 +139,7 @@ class LossyLine:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def _carry(self, near: socket.socket) -> None:
-        """One request per connection (the store's client keeps none alive), its answer passed on whole or not at all."""
+        """One request per connection (our client keeps none alive); its answer is passed on whole or not at all."""
         request = near.makefile("rb")
         head = b""
         while not head.endswith(b"\r\n\r\n"):

@@ -42,9 +42,9 @@ def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
 def test_a_lock_held_by_another_process_is_waited_for_and_then_refused(tmp_path: Path) -> None:
     clock = StillClock()
     with holder(tmp_path):
-        with pytest.raises(StoreBusy, match="prod-eu 2026-11-01 is locked") as refusal:
-            with Warehouse(tmp_path).partition_lock(CLUSTER, DAY, clock, 5):
-                pytest.fail("two processes held one lock")
+        lock = Warehouse(tmp_path).partition_lock(CLUSTER, DAY, clock, 5)
+        with pytest.raises(StoreBusy, match="prod-eu 2026-11-01 is locked") as refusal, lock:
+            pytest.fail("two processes held one lock")
         assert refusal.value.exit_code == 75
         assert 5 <= clock.seconds < 6
         with pytest.raises(StoreBusy, match="store vm is locked"), Warehouse(tmp_path).store_lock("vm", clock, 0):
@@ -53,9 +53,13 @@ def test_a_lock_held_by_another_process_is_waited_for_and_then_refused(tmp_path:
 
 def test_other_days_clusters_and_stores_are_free_meanwhile(tmp_path: Path) -> None:
     warehouse, clock = Warehouse(tmp_path), StillClock()
-    with holder(tmp_path), warehouse.partition_lock("other", DAY, clock, 0), warehouse.store_lock("x", clock, 0):
-        with warehouse.partition_lock(CLUSTER, DAY.replace(day=2), clock, 0):
-            assert clock.seconds == 0
+    with (
+        holder(tmp_path),
+        warehouse.partition_lock("other", DAY, clock, 0),
+        warehouse.partition_lock(CLUSTER, DAY.replace(day=2), clock, 0),
+        warehouse.store_lock("x", clock, 0),
+    ):
+        assert clock.seconds == 0
 
 
 def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
@@ -74,11 +78,11 @@ def test_a_lock_ends_with_its_block_also_by_an_error(tmp_path: Path) -> None:
         pass
 
 
-def test_two_threads_of_one_process_exclude_each_other_too(tmp_path: Path) -> None:
+def test_two_holders_in_one_process_exclude_each_other_too(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
-    with warehouse.partition_lock(CLUSTER, DAY, StillClock(), 0):
-        with pytest.raises(StoreBusy), warehouse.partition_lock(CLUSTER, DAY, StillClock(), 0):
-            pytest.fail("one lock twice")
+    first, second = (warehouse.partition_lock(CLUSTER, DAY, StillClock(), 0) for _ in range(2))
+    with first, pytest.raises(StoreBusy), second:
+        pytest.fail("one lock twice")
 
 
 def test_the_probe_proves_a_local_disk_with_two_processes_and_leaves_nothing(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""Publishing into real stores: written once whatever breaks, read right at every edge of a day, honest about the rest."""
+"""Publishing into real stores: written once whatever breaks, read right at every edge of a day."""
 
 import math
 import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -11,23 +13,24 @@ from pipeline.config import HttpSettings, StoreSettings
 from pipeline.errors import SchemaError
 from pipeline.sinks import publish as publishing
 from pipeline.sinks import rounds
-from pipeline.sinks.publish import RunNumbers, pipeline_series, publish, write_now
+from pipeline.sinks.horizons import Horizon
+from pipeline.sinks.publish import PublishReport, RunNumbers, pipeline_series, publish, write_now
 from pipeline.sinks.remote_write import Sample
 from pipeline.sinks.rounds import stamp_ms
-from pipeline.sinks.stores import Store
-from pipeline.window import HOUR, floor_hour, to_ms
-from tests.sinks.servers import LossyLine, free_port, real_prometheus, real_victoria
+from pipeline.sinks.stores import Key, Store
+from pipeline.window import HOUR, Clock, floor_hour, to_ms
+from tests.sinks.servers import LossyLine, RealStore, free_port, real_prometheus, real_victoria
 
 pytestmark = pytest.mark.real
 GRAMS = "sum without (revision) (sum_over_time(carbon_emissions_grams[24h]))"
 
 
-def workload(metric, namespace, cluster="prod"):
+def workload(metric: str, namespace: str, cluster: str = "prod") -> Key:
     labels = {"cluster": cluster, "component": "package", "kind": "workload", "namespace": namespace}
     return metric, tuple(sorted((labels | {"workload": "w", "workload_kind": "Deployment"}).items()))
 
 
-def hour_samples(number, namespaces=("shop", "blog"), cluster="prod"):
+def hour_samples(number: int, namespaces: Sequence[str] = ("shop", "blog"), cluster: str = "prod") -> dict[Key, float]:
     samples = {}
     for index, namespace in enumerate(namespaces):
         grams = 1.1 * (number + 1) + index / 3
@@ -40,7 +43,7 @@ def hour_samples(number, namespaces=("shop", "blog"), cluster="prod"):
     return samples
 
 
-def last_hours(clock, count, before_hours=1):
+def last_hours(clock: Clock, count: int, before_hours: int = 1) -> list[datetime]:
     end = floor_hour(clock.now()) - before_hours * HOUR
     return [end - (count - n) * HOUR for n in range(count)]
 
@@ -48,40 +51,47 @@ def last_hours(clock, count, before_hours=1):
 class Watched(Store):
     """A real store that counts what it is sent, and calls `after_send` between an answer and whatever comes next."""
 
-    def __init__(self, *args, after_send=None):
-        super().__init__(*args)
-        self.requests = []
+    def __init__(self, *args: object, after_send: Callable[[], None] | None = None) -> None:
+        super().__init__(*args)  # type: ignore[arg-type] # passed on as they came
+        self.requests: list[list[Sample]] = []
         self.after_send = after_send
 
-    def send(self, samples):
+    def send(self, samples: Sequence[Sample]) -> None:
         super().send(samples)
         self.requests.append(list(samples))
         if self.after_send is not None:
             self.after_send()
 
 
-def store_of(url, clock, retry_seconds=0.0, horizon=None, after_send=None, query_url=None):
-    settings = StoreSettings(url=f"{url}/api/v1/write", **({"query_url": query_url} if query_url else {}))
+def store_of(
+    url: str,
+    clock: Clock,
+    retry_seconds: float = 0.0,
+    horizon: timedelta | None = None,
+    after_send: Callable[[], None] | None = None,
+    query_url: str | None = None,
+) -> Watched:
+    settings = StoreSettings(url=f"{url}/api/v1/write", query_url=query_url or url)
     http = HttpSettings(retry_seconds=retry_seconds, timeout_seconds=10)
     return Watched(settings, http, {}, clock, horizon, after_send=after_send)
 
 
-def kinds(report):
+def kinds(report: PublishReport) -> list[tuple[str, str | None]]:
     return [(hour.state, hour.cause) for hour in report.hours]
 
 
 @contextmanager
-def server_of(kind, folder):
+def server_of(kind: str, folder: Path) -> Iterator[RealStore]:
     with (real_prometheus if kind == "prometheus" else real_victoria)(folder / kind) as server:
         yield server
 
 
 @pytest.mark.parametrize("kind", ["prometheus", "victoriametrics"])
-def test_a_day_is_written_once_and_read_right_at_every_edge_of_a_day(kind, tmp_path, clock):
+def test_a_day_is_written_once_and_read_right_at_every_edge_of_a_day(kind: str, tmp_path: Path, clock: Clock) -> None:
     midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     yesterday = [midnight - n * HOUR for n in range(24, 0, -1)]
     wanted = {hour: hour_samples(n) for n, hour in enumerate(yesterday)}
-    poisoned = {yesterday[0] - HOUR: {key: 1e9 for key in hour_samples(0)}}
+    poisoned = {yesterday[0] - HOUR: dict.fromkeys(hour_samples(0), 1e9)}
     with server_of(kind, tmp_path) as server, store_of(server.url, clock) as store:
         first = publish(store, poisoned | wanted, ["prod"], "run1")
         assert kinds(first) == [("yes", None)] * 25
@@ -99,7 +109,9 @@ def test_a_day_is_written_once_and_read_right_at_every_edge_of_a_day(kind, tmp_p
                 assert read[namespace] == pytest.approx(truth, rel=1e-9), edge
 
 
-def test_hours_beyond_the_horizon_are_never_sent_and_a_default_prometheus_has_one_hour(tmp_path, clock):
+def test_hours_beyond_the_horizon_are_never_sent_and_a_default_prometheus_has_one_hour(
+    tmp_path: Path, clock: Clock
+) -> None:
     hours = last_hours(clock, 3)
     wanted = {hour: hour_samples(n) for n, hour in enumerate(hours)}
     with real_prometheus(tmp_path / "p", window=None, retention=None) as server, store_of(server.url, clock) as store:
@@ -111,15 +123,14 @@ def test_hours_beyond_the_horizon_are_never_sent_and_a_default_prometheus_has_on
         assert store.requests == []
 
 
-def test_a_refused_sample_costs_its_hour_and_not_the_others_of_the_round(tmp_path, clock):
+def test_a_refused_sample_costs_its_hour_and_not_the_others_of_the_round(tmp_path: Path, clock: Clock) -> None:
     hours = last_hours(clock, 3)
     wanted = {hour: hour_samples(n) for n, hour in enumerate(hours)}
 
     class TrustsAnHourTooFar(Watched):
-        def horizon(self):
+        def horizon(self) -> Horizon:
             return super().horizon()._replace(length=timedelta(days=1))
 
-    settings = StoreSettings(url="http://127.0.0.1:1/api/v1/write")
     with real_prometheus(tmp_path / "p", window=None) as server:
         settings = StoreSettings(url=f"{server.url}/api/v1/write")
         with TrustsAnHourTooFar(settings, HttpSettings(retry_seconds=0), {}, clock) as store:
@@ -132,7 +143,7 @@ def test_a_refused_sample_costs_its_hour_and_not_the_others_of_the_round(tmp_pat
             assert report.written == 12
 
 
-def test_another_value_is_pending_and_left_alone(tmp_path, clock):
+def test_another_value_is_pending_and_left_alone(tmp_path: Path, clock: Clock) -> None:
     hours = last_hours(clock, 2)
     wanted = {hour: hour_samples(n) for n, hour in enumerate(hours)}
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
@@ -152,7 +163,7 @@ def test_another_value_is_pending_and_left_alone(tmp_path, clock):
         assert kinds(publish(store, {hours[0]: near}, ["prod"], "run3")) == [("yes", None)]
 
 
-def test_revisions_of_a_key_are_added_up_before_they_are_compared(tmp_path, clock):
+def test_revisions_of_a_key_are_added_up_before_they_are_compared(tmp_path: Path, clock: Clock) -> None:
     (hour,) = last_hours(clock, 1)
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
         publish(store, {hour: hour_samples(1)}, ["prod"], "run1")
@@ -162,7 +173,7 @@ def test_revisions_of_a_key_are_added_up_before_they_are_compared(tmp_path, cloc
         assert kinds(publish(store, {hour: corrected}, ["prod"], "run2")) == [("yes", None)]
 
 
-def test_other_clusters_are_neither_compared_nor_touched(tmp_path, clock):
+def test_other_clusters_are_neither_compared_nor_touched(tmp_path: Path, clock: Clock) -> None:
     (hour,) = last_hours(clock, 1)
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
         publish(store, {hour: hour_samples(1, cluster="prod")}, ["prod"], "run1")
@@ -172,7 +183,7 @@ def test_other_clusters_are_neither_compared_nor_touched(tmp_path, clock):
         assert publish(store, merged, ["prod", "test"], "run3").written == 0
 
 
-def test_a_dry_run_counts_and_sends_nothing(tmp_path, clock):
+def test_a_dry_run_counts_and_sends_nothing(tmp_path: Path, clock: Clock) -> None:
     (hour,) = last_hours(clock, 1)
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
         report = publish(store, {hour: hour_samples(1)}, ["prod"], "run1", dry_run=True)
@@ -182,18 +193,21 @@ def test_a_dry_run_counts_and_sends_nothing(tmp_path, clock):
 
 
 @pytest.mark.parametrize("kind", ["prometheus", "victoriametrics"])
-def test_a_lost_answer_is_read_before_anything_is_written_again(kind, tmp_path, clock):
+def test_a_lost_answer_is_read_before_anything_is_written_again(kind: str, tmp_path: Path, clock: Clock) -> None:
     hours = last_hours(clock, 2)
     wanted = {hour: hour_samples(n) for n, hour in enumerate(hours)}
-    with server_of(kind, tmp_path) as server, LossyLine(server.url, lose=1) as line:
-        with store_of(line.url, clock, retry_seconds=40) as store:
-            report = publish(store, wanted, ["prod"], "run1")
-            assert kinds(report) == [("yes", None)] * 2
-            assert (report.written, report.doubles) == (12, 0)
-            assert line.writes == 1, "the lost write had arrived: nothing was to be written again"
+    with (
+        server_of(kind, tmp_path) as server,
+        LossyLine(server.url, lose=1) as line,
+        store_of(line.url, clock, retry_seconds=40) as store,
+    ):
+        report = publish(store, wanted, ["prod"], "run1")
+        assert kinds(report) == [("yes", None)] * 2
+        assert (report.written, report.doubles) == (12, 0)
+        assert line.writes == 1, "the lost write had arrived: nothing was to be written again"
 
 
-def test_without_time_to_retry_a_lost_answer_is_settled_by_the_next_run(tmp_path, clock):
+def test_without_time_to_retry_a_lost_answer_is_settled_by_the_next_run(tmp_path: Path, clock: Clock) -> None:
     (hour,) = last_hours(clock, 1)
     with (
         real_prometheus(tmp_path / "p") as server,
@@ -208,15 +222,17 @@ def test_without_time_to_retry_a_lost_answer_is_settled_by_the_next_run(tmp_path
 
 
 @pytest.mark.parametrize("kind", ["prometheus", "victoriametrics"])
-def test_a_store_killed_between_write_and_read_back_ends_complete_and_without_doubles(kind, tmp_path, clock):
+def test_a_store_killed_between_write_and_read_back_ends_complete_and_without_doubles(
+    kind: str, tmp_path: Path, clock: Clock
+) -> None:
     hours = last_hours(clock, 2)
     wanted = {hour: hour_samples(n) for n, hour in enumerate(hours)}
     with server_of(kind, tmp_path) as server:
-        kills = []
+        kills: list[int] = []
 
-        def kill_once():
+        def kill_once() -> None:
             if not kills:
-                kills.append(True)
+                kills.append(1)
                 server.kill()
                 threading.Timer(1.0, server.launch).start()
 
@@ -231,7 +247,7 @@ def test_a_store_killed_between_write_and_read_back_ends_complete_and_without_do
             assert publish(store, wanted, ["prod"], "run2").written == 0
 
 
-def test_a_store_that_is_down_leaves_every_hour_unpublished_with_the_cause(clock):
+def test_a_store_that_is_down_leaves_every_hour_unpublished_with_the_cause(clock: Clock) -> None:
     hours = last_hours(clock, 3)
     with store_of(f"http://127.0.0.1:{free_port()}", clock, retry_seconds=1) as store:
         report = publish(store, {hour: hour_samples(1) for hour in hours}, ["prod"], "run1")
@@ -241,7 +257,7 @@ def test_a_store_that_is_down_leaves_every_hour_unpublished_with_the_cause(clock
     assert report.horizon is None
 
 
-def test_a_victoria_metrics_that_would_double_is_refused_before_the_first_write(tmp_path, clock):
+def test_a_victoria_metrics_that_would_double_is_refused_before_the_first_write(tmp_path: Path, clock: Clock) -> None:
     (hour,) = last_hours(clock, 1)
     with real_victoria(tmp_path / "v", dedup=None) as server, store_of(server.url, clock) as store:
         report = publish(store, {hour: hour_samples(1)}, ["prod"], "run1")
@@ -249,17 +265,24 @@ def test_a_victoria_metrics_that_would_double_is_refused_before_the_first_write(
         assert store.requests == []
 
 
-def test_a_query_url_of_another_server_is_found_out(tmp_path, clock, monkeypatch):
+def test_a_query_url_of_another_server_is_found_out(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rounds, "VISIBLE_SECONDS", 2.0)
     (hour,) = last_hours(clock, 1)
-    with real_prometheus(tmp_path / "a") as written, real_prometheus(tmp_path / "b") as read:
-        with store_of(written.url, clock, query_url=read.url) as store:
-            report = publish(store, {hour: hour_samples(1)}, ["prod"], "run1")
+    with (
+        real_prometheus(tmp_path / "a") as written,
+        real_prometheus(tmp_path / "b") as read,
+        store_of(written.url, clock, query_url=read.url) as store,
+    ):
+        report = publish(store, {hour: hour_samples(1)}, ["prod"], "run1")
     assert kinds(report) == [("no", "lost")]
     assert "query_url" in str(report.error)
 
 
-def test_large_hours_go_in_time_order_in_requests_within_the_limit_each_with_a_new_probe(tmp_path, clock, monkeypatch):
+def test_large_hours_go_in_time_order_in_requests_within_the_limit_each_with_a_new_probe(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(rounds, "MAX_REQUEST_SAMPLES", 10)
     monkeypatch.setattr(publishing, "MAX_ROUND_KEYS", 45)
     hours = last_hours(clock, 3)
@@ -278,7 +301,7 @@ def test_large_hours_go_in_time_order_in_requests_within_the_limit_each_with_a_n
         assert len(stamps) == report.written == 3 * 22
 
 
-def test_a_series_that_could_not_be_found_again_is_refused(clock):
+def test_a_series_that_could_not_be_found_again_is_refused(clock: Clock) -> None:
     (hour,) = last_hours(clock, 1)
     with real_store_that_tells_nothing(clock) as store:
         for key in (
@@ -291,19 +314,19 @@ def test_a_series_that_could_not_be_found_again_is_refused(clock):
 
 
 @contextmanager
-def real_store_that_tells_nothing(clock):
+def real_store_that_tells_nothing(clock: Clock) -> Iterator[Store]:
     class Silent(Watched):
-        def refuse_doubling(self):
+        def refuse_doubling(self) -> None:
             pass
 
-        def horizon(self):
-            return publishing.Horizon(timedelta(days=1), "", "")
+        def horizon(self) -> Horizon:
+            return Horizon(timedelta(days=1), "", "")
 
     with Silent(StoreSettings(url="http://127.0.0.1:1/w"), HttpSettings(retry_seconds=0), {}, clock) as store:
         yield store
 
 
-def test_a_runs_own_numbers_are_readable_at_the_runs_time_and_null_is_no_sample(tmp_path, clock):
+def test_a_runs_own_numbers_are_readable_at_the_runs_time_and_null_is_no_sample(tmp_path: Path, clock: Clock) -> None:
     now = clock.now()
     numbers = RunNumbers(
         cluster="prod",

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pyarrow as pa
@@ -15,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RemoteWriteError
-from pipeline.sinks.remote_write import Sample, UnsettledWriteError, encode, send, write_request
+from pipeline.sinks.remote_write import Labels, Sample, UnsettledWriteError, encode, send, write_request
 from tests.sinks.servers import free_port, real_prometheus
 
 NOW_MS = 1_795_000_000_000
 
 
-def fields(message: bytes) -> Iterator[tuple[int, object]]:
+def fields(message: bytes) -> Iterator[tuple[int, Any]]:
     """A protobuf message's fields, by the wire format's description and nothing else."""
     at = 0
 
@@ -84,22 +86,28 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
         max_size=5,
     )
 )
-def test_an_independent_decoder_reads_back_every_label_stamp_and_value(series):
-    samples = [Sample(*key, stamp, value) for key, points in series.items() for stamp, value in points.items()]
+def test_an_independent_decoder_reads_back_every_label_stamp_and_value(
+    series: dict[tuple[str, Labels], dict[int, float]],
+) -> None:
+    samples = [
+        Sample(metric, labels, stamp, value)
+        for (metric, labels), points in series.items()
+        for stamp, value in points.items()
+    ]
     expected = [
         (sorted([("__name__", metric), *labels]), sorted(points.items())) for (metric, labels), points in series.items()
     ]
     assert decoded(encode(samples)) == expected
 
 
-def test_a_request_is_a_snappy_block_of_the_message():
+def test_a_request_is_a_snappy_block_of_the_message() -> None:
     samples = [Sample("carbon_energy_joules", (("cluster", "größe"),), NOW_MS, 1.5)]
     body = write_request(samples, NOW_MS)
     plain = encode(samples)
     assert bytes(pa.decompress(body, decompressed_size=len(plain), codec="snappy", asbytes=True)) == plain
 
 
-def test_twenty_thousand_series_are_one_message():
+def test_twenty_thousand_series_are_one_message() -> None:
     samples = [Sample("carbon_energy_joules", (("workload", f"w{n}"),), NOW_MS, float(n)) for n in range(20_000)]
     assert len(decoded(encode(samples))) == 20_000
 
@@ -117,13 +125,13 @@ def test_twenty_thousand_series_are_one_message():
         ("good", (), math.inf),
     ],
 )
-def test_what_no_store_could_give_back_is_refused_before_it_is_sent(metric, labels, value):
+def test_what_no_store_could_give_back_is_refused_before_it_is_sent(metric: str, labels: Labels, value: float) -> None:
     with pytest.raises(RemoteWriteError) as refused:
         write_request([Sample(metric, labels, NOW_MS, value)], NOW_MS)
     assert refused.value.cause == "invalid_sample"
 
 
-def test_a_stamp_after_now_is_refused_before_it_is_sent():
+def test_a_stamp_after_now_is_refused_before_it_is_sent() -> None:
     with pytest.raises(RemoteWriteError) as refused:
         write_request([Sample("good", (), NOW_MS + 1, 1.0)], NOW_MS)
     assert refused.value.cause == "future"
@@ -131,7 +139,9 @@ def test_a_stamp_after_now_is_refused_before_it_is_sent():
 
 
 @contextmanager
-def receiver(status: int, body: bytes = b"", headers: dict[str, str] | None = None, drip_seconds: float = 0.0):
+def receiver(
+    status: int, body: bytes = b"", headers: dict[str, str] | None = None, drip_seconds: float = 0.0
+) -> Iterator[str]:
     """A local HTTP server that answers every request alike, byte by byte where it drips."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -184,7 +194,7 @@ def failure_of(url: str, timeout_seconds: float = 10.0) -> RemoteWriteError:
         (409, b"store conflict", "conflict", "one publisher"),
     ],
 )
-def test_a_final_refusal_names_its_cause_and_what_to_do(status, body, cause, advice):
+def test_a_final_refusal_names_its_cause_and_what_to_do(status: int, body: bytes, cause: str, advice: str) -> None:
     with receiver(status, body) as url:
         error = failure_of(url)
     assert not isinstance(error, UnsettledWriteError)
@@ -193,23 +203,23 @@ def test_a_final_refusal_names_its_cause_and_what_to_do(status, body, cause, adv
 
 
 @pytest.mark.parametrize(("status", "cause"), [(429, "throttled"), (500, "unavailable"), (503, "unavailable")])
-def test_a_passing_failure_carries_the_servers_retry_after(status, cause):
+def test_a_passing_failure_carries_the_servers_retry_after(status: int, cause: str) -> None:
     with receiver(status, b"busy", {"Retry-After": "7"}) as url:
         error = failure_of(url)
     assert isinstance(error, UnsettledWriteError)
     assert (error.cause, error.retry_after_seconds) == (cause, 7.0)
 
 
-def test_redirects_are_not_followed():
+def test_redirects_are_not_followed() -> None:
     with receiver(307, headers={"Location": "http://127.0.0.1:9/"}) as url:
         assert failure_of(url).cause == "redirect"
 
 
-def test_a_refused_connection_is_told_from_a_lost_answer():
+def test_a_refused_connection_is_told_from_a_lost_answer() -> None:
     assert failure_of(f"http://127.0.0.1:{free_port()}/api/v1/write").cause == "unreachable"
 
 
-def test_an_answer_that_drips_is_cut_at_the_timeout():
+def test_an_answer_that_drips_is_cut_at_the_timeout() -> None:
     began = time.monotonic()
     with receiver(200, b"x" * 200, drip_seconds=0.1) as url:
         error = failure_of(url, timeout_seconds=0.5)
@@ -219,7 +229,7 @@ def test_an_answer_that_drips_is_cut_at_the_timeout():
 
 
 @pytest.mark.real
-def test_prometheus_takes_a_request_and_says_when_a_sample_is_out_of_bounds(tmp_path):
+def test_prometheus_takes_a_request_and_says_when_a_sample_is_out_of_bounds(tmp_path: Path) -> None:
     now_ms = time.time_ns() // 1_000_000
     with real_prometheus(tmp_path / "p", window=None) as store, httpx.Client(trust_env=False) as client:
         url = f"{store.url}/api/v1/write"

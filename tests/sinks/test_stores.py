@@ -4,8 +4,11 @@ import http.server
 import json
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -14,19 +17,27 @@ from pipeline.errors import ConfigError, RemoteWriteError
 from pipeline.sinks import horizons
 from pipeline.sinks.remote_write import Sample, UnsettledWriteError
 from pipeline.sinks.stores import Store, equal
-from pipeline.window import Window, floor_hour, to_ms
+from pipeline.window import Clock, Window, floor_hour, to_ms
 from tests.sinks.servers import free_port, real_prometheus, real_victoria
 
 DAYS = timedelta(days=1)
+Answers: TypeAlias = Mapping[str, tuple[int, bytes]]
 
 
-def store_of(url, clock, *, http_settings=None, horizon=None, **settings):
-    made = StoreSettings(url=f"{url}/api/v1/write", **settings)
+def store_of(
+    url: str,
+    clock: Clock,
+    *,
+    http_settings: HttpSettings | None = None,
+    horizon: timedelta | None = None,
+    bearer_env: str | None = None,
+) -> Store:
+    made = StoreSettings(url=f"{url}/api/v1/write", bearer_token_env=bearer_env)
     return Store(made, http_settings or HttpSettings(retry_seconds=0), {}, clock, horizon)
 
 
 @contextmanager
-def answering(answers):
+def answering(answers: Answers) -> Iterator[str]:
     """A local HTTP server that answers each path as told, and everything else with 404."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -49,7 +60,7 @@ def answering(answers):
         server.server_close()
 
 
-def matrix(*series, **extra):
+def matrix(*series: object, **extra: object) -> Answers:
     document = {"status": "success", "data": {"resultType": "matrix", "result": list(series)}} | extra
     return {"/api/v1/query": (200, json.dumps(document).encode())}
 
@@ -65,21 +76,23 @@ def matrix(*series, **extra):
         ("1y", "storage:\n  tsdb:\n    out_of_order_time_window: 0s\n", timedelta(hours=1)),
     ],
 )
-def test_prometheus_takes_the_shorter_of_retention_less_a_day_and_its_window(retention, yaml, length):
+def test_prometheus_takes_the_shorter_of_retention_less_a_day_and_its_window(
+    retention: str, yaml: str, length: timedelta
+) -> None:
     assert horizons.of_prometheus(retention, yaml).length == length
 
 
 @pytest.mark.parametrize(("flag", "days"), [("13", 403), ("1", 31), ("10y", 3650), ("90d", 90), ("2w", 14)])
-def test_a_bare_retention_of_victoria_metrics_counts_months(flag, days):
+def test_a_bare_retention_of_victoria_metrics_counts_months(flag: str, days: int) -> None:
     assert horizons.of_victoria(flag).length == days * DAYS
 
 
-def test_an_unreadable_retention_falls_to_an_hour_and_says_so():
+def test_an_unreadable_retention_falls_to_an_hour_and_says_so() -> None:
     assert horizons.of_victoria("soon").length == timedelta(hours=1)
     assert "'soon'" in horizons.of_victoria("soon").explanation
 
 
-def test_equal_is_relative_to_the_larger_and_has_a_floor():
+def test_equal_is_relative_to_the_larger_and_has_a_floor() -> None:
     assert equal(1e9, 1e9 + 0.9)
     assert not equal(1e9, 1e9 + 1.2)
     assert equal(0.0, 1e-12)
@@ -87,7 +100,7 @@ def test_equal_is_relative_to_the_larger_and_has_a_floor():
 
 
 @pytest.mark.real
-def test_a_default_prometheus_has_a_horizon_of_one_hour_and_a_window_widens_it(tmp_path, clock):
+def test_a_default_prometheus_has_a_horizon_of_one_hour_and_a_window_widens_it(tmp_path: Path, clock: Clock) -> None:
     with (
         real_prometheus(tmp_path / "default", window=None, retention=None) as server,
         store_of(server.url, clock) as store,
@@ -106,18 +119,18 @@ def test_a_default_prometheus_has_a_horizon_of_one_hour_and_a_window_widens_it(t
 
 
 @pytest.mark.real
-def test_victoria_metrics_is_known_by_its_flags_and_refused_without_dedup(tmp_path, clock):
+def test_victoria_metrics_is_known_by_its_flags_and_refused_without_dedup(tmp_path: Path, clock: Clock) -> None:
     with real_victoria(tmp_path / "good", retention="13") as server, store_of(server.url, clock) as store:
         assert store.kind == "victoriametrics"
         assert store.horizon().length == 403 * DAYS
         store.refuse_doubling()
     with real_victoria(tmp_path / "bad", dedup=None) as server, store_of(server.url, clock) as store:
-        with pytest.raises(RemoteWriteError, match="-dedup.minScrapeInterval=1ms") as refused:
+        with pytest.raises(RemoteWriteError, match=r"-dedup\.minScrapeInterval=1ms") as refused:
             store.refuse_doubling()
         assert refused.value.cause == "no_dedup"
 
 
-def test_a_store_that_tells_nothing_is_trusted_for_an_hour_or_as_configured(clock):
+def test_a_store_that_tells_nothing_is_trusted_for_an_hour_or_as_configured(clock: Clock) -> None:
     with answering({}) as url, store_of(url, clock) as store:
         assert store.kind == "other"
         store.refuse_doubling()
@@ -127,8 +140,17 @@ def test_a_store_that_tells_nothing_is_trusted_for_an_hour_or_as_configured(cloc
             assert told.horizon().length == 30 * DAYS
 
 
+def test_a_store_that_tells_its_retention_but_no_window_or_hides_its_flags_is_of_no_known_kind(clock: Clock) -> None:
+    told = b'{"status":"success","data":{"storageRetention":"15d"}}'
+    with (
+        answering({"/api/v1/status/runtimeinfo": (200, told), "/metrics": (401, b"")}) as url,
+        store_of(url, clock) as store,
+    ):
+        assert store.kind == "other"
+
+
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503])
-def test_a_store_that_fails_is_not_taken_for_one_of_another_kind(status, clock):
+def test_a_store_that_fails_is_not_taken_for_one_of_another_kind(status: int, clock: Clock) -> None:
     with (
         answering({"/api/v1/status/runtimeinfo": (status, b"")}) as url,
         store_of(url, clock) as store,
@@ -138,12 +160,14 @@ def test_a_store_that_fails_is_not_taken_for_one_of_another_kind(status, clock):
 
 
 @pytest.mark.real
-def test_held_samples_come_back_by_our_labels_revision_and_stamp_and_no_other_cluster(tmp_path, clock):
+def test_held_samples_come_back_by_our_labels_revision_and_stamp_and_no_other_cluster(
+    tmp_path: Path, clock: Clock
+) -> None:
     hour = floor_hour(clock.now()) - timedelta(hours=3)
     stamp = to_ms(hour) + 3_540_000
     odd = 'we"ird\\ü'
 
-    def sample(revision, value, cluster="prod", stamp_ms=stamp):
+    def sample(revision: str, value: float, cluster: str = "prod", stamp_ms: int = stamp) -> Sample:
         labels = {"cluster": cluster, "component": "package", "kind": "idle", "node": odd, "revision": revision}
         return Sample("carbon_node_energy_joules", tuple(sorted(labels.items())), stamp_ms, value)
 
@@ -173,26 +197,29 @@ HOUR = datetime(2026, 11, 1, 8, tzinfo=UTC)
 STAMP = to_ms(HOUR) / 1000 + 3540
 
 
-def pue(value, replica, stamp=STAMP):
+def pue(value: str, replica: str, stamp: float = STAMP) -> dict[str, Any]:
     return {"metric": {"__name__": "carbon_pue_ratio", "cluster": "a", "replica": replica}, "values": [[stamp, value]]}
 
 
-def test_identical_samples_of_replicas_count_once_and_are_reported(clock):
+def test_identical_samples_of_replicas_count_once_and_are_reported(clock: Clock) -> None:
     with answering(matrix(pue("1.5", "x"), pue("1.5", "y"))) as url, store_of(url, clock) as store:
         held = store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
     assert held.values == {("carbon_pue_ratio", (("cluster", "a"),)): {int(STAMP * 1000): {"": 1.5}}}
     assert held.doubles == {int(STAMP * 1000): 1}
 
 
-def test_different_samples_at_one_key_and_stamp_are_refused_as_several_replicas(clock):
-    with answering(matrix(pue("1.5", "x"), pue("1.6", "y"))) as url, store_of(url, clock) as store:
-        with pytest.raises(RemoteWriteError, match="replicas") as refused:
-            store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
+def test_different_samples_at_one_key_and_stamp_are_refused_as_several_replicas(clock: Clock) -> None:
+    with (
+        answering(matrix(pue("1.5", "x"), pue("1.6", "y"))) as url,
+        store_of(url, clock) as store,
+        pytest.raises(RemoteWriteError, match="replicas") as refused,
+    ):
+        store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
     assert refused.value.cause == "several_replicas"
 
 
 @pytest.mark.parametrize("edge", [to_ms(HOUR) / 1000, to_ms(HOUR) / 1000 + 3600])
-def test_samples_on_the_edges_of_the_window_belong_to_no_hour(edge, clock):
+def test_samples_on_the_edges_of_the_window_belong_to_no_hour(edge: float, clock: Clock) -> None:
     with answering(matrix(pue("1.5", "x", edge))) as url, store_of(url, clock) as store:
         assert not store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR)).values
 
@@ -208,32 +235,35 @@ def test_samples_on_the_edges_of_the_window_belong_to_no_hour(edge, clock):
         {"/api/v1/query": (200, b"[]")},
     ],
 )
-def test_an_answer_that_is_not_the_whole_matrix_is_not_taken_for_an_empty_store(answers, clock):
+def test_an_answer_that_is_not_the_whole_matrix_is_not_taken_for_an_empty_store(answers: Answers, clock: Clock) -> None:
     with answering(answers) as url, store_of(url, clock) as store, pytest.raises(RemoteWriteError) as refused:
         store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
     assert refused.value.cause == "malformed"
 
 
-def test_an_answer_beyond_the_limit_is_cut(clock):
+def test_an_answer_beyond_the_limit_is_cut(clock: Clock) -> None:
     small = HttpSettings(max_response_mb=1)
     answers = {"/api/v1/query": (200, b"x" * (1 << 20) + b"x")}
-    with answering(answers) as url, store_of(url, clock, http_settings=small) as store:
-        with pytest.raises(RemoteWriteError, match="max_response_mb"):
-            store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
+    with (
+        answering(answers) as url,
+        store_of(url, clock, http_settings=small) as store,
+        pytest.raises(RemoteWriteError, match="max_response_mb"),
+    ):
+        store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
 
 
-def test_a_store_that_is_down_is_unsettled_not_empty(clock):
+def test_a_store_that_is_down_is_unsettled_not_empty(clock: Clock) -> None:
     with store_of(f"http://127.0.0.1:{free_port()}", clock) as store, pytest.raises(UnsettledWriteError) as failed:
         store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
     assert failed.value.cause == "unreachable"
 
 
-def test_a_secret_that_is_not_set_is_a_config_error(clock):
-    with answering({}) as url, store_of(url, clock, bearer_token_env="NOT_THERE") as store, pytest.raises(ConfigError):
+def test_a_secret_that_is_not_set_is_a_config_error(clock: Clock) -> None:
+    with answering({}) as url, store_of(url, clock, bearer_env="NOT_THERE") as store, pytest.raises(ConfigError):
         store.horizon()
 
 
-def test_a_sample_of_the_future_never_leaves(clock):
+def test_a_sample_of_the_future_never_leaves(clock: Clock) -> None:
     ahead = time.time_ns() // 1_000_000 + 60_000
     with store_of(f"http://127.0.0.1:{free_port()}", clock) as store, pytest.raises(RemoteWriteError) as refused:
         store.send([Sample("carbon_etl_rows", (("cluster", "a"),), ahead, 1.0)])

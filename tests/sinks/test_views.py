@@ -20,7 +20,7 @@ PRINT_ROWS = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=Tr
 
 
 @pytest.mark.parametrize("filled", [False, True])
-def test_every_table_has_a_view_with_its_columns_and_types(tmp_path: Path, filled: bool) -> None:
+def test_every_table_has_a_view_with_its_columns_and_types(tmp_path: Path, *, filled: bool) -> None:
     if filled:
         rows.commit(Warehouse(tmp_path), rows.complete(HOURS[:1]), rows.day(HOURS[:1]))
     with open_views(tmp_path) as connection:
@@ -43,11 +43,11 @@ def test_nothing_outside_the_warehouse_can_be_read_and_nothing_unlocked(tmp_path
     secret.write_text("a\n1\n")
     with open_views(tmp_path / "warehouse") as connection:
         for text in (f"from '{secret}'", "from read_text('/etc/passwd')", "set enable_external_access = true"):
-            with pytest.raises(duckdb.Error, match="disabled by configuration|locked"):
+            with pytest.raises(duckdb.Error, match=r"disabled by configuration|locked"):
                 connection.sql(text)
 
 
-@pytest.mark.parametrize("name", ["with space", "it's", "a[b]*?c", "ünïcode"])
+@pytest.mark.parametrize("name", ["with space", "it's", "a[b]*c", "ünïcode"])
 def test_awkward_folder_names_work(tmp_path: Path, name: str) -> None:
     root = tmp_path / name
     rows.commit(Warehouse(root), rows.complete(HOURS[:1]), rows.day(HOURS[:1]))
@@ -139,6 +139,7 @@ def test_the_database_is_rebuilt_only_when_something_changed(tmp_path: Path) -> 
 
 def test_a_moved_or_broken_database_is_rebuilt(tmp_path: Path) -> None:
     root = tmp_path / "old"
+    rows.commit(Warehouse(root), rows.complete(HOURS[:1]), rows.day(HOURS[:1]))
     refresh_database(root)
     moved = root.rename(tmp_path / "new")
     assert refresh_database(moved)

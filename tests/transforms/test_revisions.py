@@ -56,7 +56,7 @@ PRICED_HIGHER = {"carbon_intensity_g_per_kwh": 200.0, "emissions_gco2e": 300.0}
         ("ownership", WEB | {"owner_source": "guessed"}, False),
     ],
 )
-def test_the_cause_is_named(cause: str, new: dict[str, Any], reconfigured: bool) -> None:
+def test_the_cause_is_named(cause: str, new: dict[str, Any], *, reconfigured: bool) -> None:
     (row,) = revised([WEB], [new], reconfigured=reconfigured)
     assert row["cause"] == cause
     assert (row["revision"], row["run_id"], row["written_utc"]) == (3, SECOND.run_id, SECOND.priced_utc)

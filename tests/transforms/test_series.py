@@ -1,8 +1,10 @@
 """An hour's emissions rows become the series of design section 8: names, labels, sums, and what null does to them."""
 
 import math
+import random
 from datetime import UTC, datetime
 from fractions import Fraction
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -17,7 +19,7 @@ from pipeline.transforms.series import hour_series
 HOUR = datetime(2026, 11, 1, 8, tzinfo=UTC)
 
 
-def row(**values):
+def row(**values: object) -> dict[str, Any]:
     energy = values.get("energy_joules", 3_600_000.0)
     grams = 480.0 * energy / 3_600_000.0
     base = {
@@ -43,11 +45,11 @@ def row(**values):
     return base | values
 
 
-def emissions(*rows):
+def emissions(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist([dict.fromkeys(EMISSIONS.names) | one for one in rows], schema=EMISSIONS)
 
 
-def one(samples, metric, **labels):
+def one(samples: dict[Any, float], metric: str, **labels: str) -> float:
     found = [
         value for (name, pairs), value in samples.items() if name == metric and labels.items() <= dict(pairs).items()
     ]
@@ -55,7 +57,7 @@ def one(samples, metric, **labels):
     return found[0]
 
 
-def test_pods_of_one_workload_are_one_series_with_their_sum():
+def test_pods_of_one_workload_are_one_series_with_their_sum() -> None:
     samples = hour_series(emissions(row(pod="cart-1"), row(pod="cart-2", node="n2", energy_joules=1_800_000.0)), 10)
     labels = {"namespace": "shop", "workload_kind": "Deployment", "workload": "cart", "component": "package"}
     assert one(samples, "carbon_energy_joules", **labels) == 5_400_000.0
@@ -67,7 +69,7 @@ def test_pods_of_one_workload_are_one_series_with_their_sum():
     assert one(samples, "carbon_pue_ratio", cluster="prod") == 1.2
 
 
-def test_every_series_has_exactly_the_labels_that_the_publisher_looks_for():
+def test_every_series_has_exactly_the_labels_that_the_publisher_looks_for() -> None:
     samples = hour_series(emissions(row(), row(kind="idle", namespace=None, pod=None, workload=None)), 10)
     known = {**REVISED_SERIES, **DISPLAY_SERIES}
     assert {metric for metric, _ in samples} == set(known)
@@ -76,7 +78,7 @@ def test_every_series_has_exactly_the_labels_that_the_publisher_looks_for():
         assert all(value for _, value in labels)
 
 
-def test_system_idle_unknown_and_bare_pods_have_names_of_their_own():
+def test_system_idle_unknown_and_bare_pods_have_names_of_their_own() -> None:
     bare = {"workload_kind": None, "workload": None}
     samples = hour_series(
         emissions(
@@ -93,7 +95,7 @@ def test_system_idle_unknown_and_bare_pods_have_names_of_their_own():
     assert one(samples, "carbon_energy_joules", namespace="(unknown)", workload="(unknown)") == 4.0
 
 
-def test_null_grams_of_one_row_leave_no_grams_of_its_groups_but_all_their_energy():
+def test_null_grams_of_one_row_leave_no_grams_of_its_groups_but_all_their_energy() -> None:
     unpriced = {"emissions_gco2e": None, "carbon_intensity_g_per_kwh": None, "intensity_quality": "missing"}
     samples = hour_series(emissions(row(), row(node="n2", **unpriced), row(namespace="other", workload="x")), 10)
     grams = {dict(labels)["namespace"] for metric, labels in samples if metric == "carbon_emissions_grams"}
@@ -105,12 +107,12 @@ def test_null_grams_of_one_row_leave_no_grams_of_its_groups_but_all_their_energy
     assert one(samples, "carbon_quality_energy_joules", intensity_quality="yearly_zone") == 7_200_000.0
 
 
-def test_grams_of_zero_are_a_sample():
+def test_grams_of_zero_are_a_sample() -> None:
     samples = hour_series(emissions(row(energy_joules=0.0)), 10)
     assert one(samples, "carbon_emissions_grams") == 0.0
 
 
-def test_the_tail_beyond_max_series_goes_to_other_of_its_namespace_ties_by_name():
+def test_the_tail_beyond_max_series_goes_to_other_of_its_namespace_ties_by_name() -> None:
     rows = [
         row(workload=name, energy_joules=joules) for name, joules in [("a", 5.0), ("c", 3.0), ("b", 3.0), ("d", 1.0)]
     ]
@@ -135,7 +137,9 @@ def test_the_tail_beyond_max_series_goes_to_other_of_its_namespace_ties_by_name(
     max_series=st.integers(1, 8),
     shuffled=st.randoms(use_true_random=False),
 )
-def test_folding_and_row_order_change_no_sum(rows, max_series, shuffled):
+def test_folding_and_row_order_change_no_sum(
+    rows: list[tuple[str, str, float]], max_series: int, shuffled: random.Random
+) -> None:
     made = [row(workload=w, namespace=n, energy_joules=e, node=w) for w, n, e in rows]
     samples = hour_series(emissions(*made), max_series)
     shuffled.shuffle(made)
@@ -146,21 +150,21 @@ def test_folding_and_row_order_change_no_sum(rows, max_series, shuffled):
         assert total == pytest.approx(exact, rel=1e-12)
 
 
-def test_different_intensities_of_a_zone_are_shown_weighted_by_energy():
+def test_different_intensities_of_a_zone_are_shown_weighted_by_energy() -> None:
     samples = hour_series(emissions(row(), row(energy_joules=10_800_000.0, carbon_intensity_g_per_kwh=200.0)), 10)
     assert one(samples, "carbon_grid_intensity_grams_per_kwh") == pytest.approx(250.0)
 
 
-def test_no_rows_give_no_samples():
+def test_no_rows_give_no_samples() -> None:
     assert hour_series(emissions(), 10) == {}
 
 
-def test_two_hours_at_once_are_refused():
+def test_two_hours_at_once_are_refused() -> None:
     with pytest.raises(SchemaError, match="one cluster-hour"):
         hour_series(emissions(row(), row(hour_utc=datetime(2026, 11, 1, 9, tzinfo=UTC))), 10)
 
 
 @pytest.mark.parametrize("joules", [None, math.nan, math.inf])
-def test_energy_that_is_no_number_is_refused_not_summed(joules):
+def test_energy_that_is_no_number_is_refused_not_summed(joules: float | None) -> None:
     with pytest.raises(SchemaError, match="energy_joules"):
         hour_series(emissions(row() | {"energy_joules": joules}), 10)

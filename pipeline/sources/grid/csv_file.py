@@ -1,6 +1,7 @@
-"""Intensity from a user's own CSV: `zone,start_utc,end_utc,carbon_intensity_g_per_kwh`, optionally `quality,basis,updated_utc`.
+"""Intensity from a user's own CSV: provider `csv`.
 
-Half-open steps of any length, times with a zone. An empty value is a withdrawn figure (no answer), not zero.
+Columns `zone,start_utc,end_utc,carbon_intensity_g_per_kwh`, optionally `quality,basis,updated_utc`. Half-open steps
+of any length, times with a zone. An empty value is a withdrawn figure (no answer), not zero.
 """
 
 import csv
@@ -38,7 +39,9 @@ def read(path: Path, factor_type: str, fetched_utc: datetime) -> pa.Table:
             header = [name.strip() for name in reader.fieldnames or []]
             wrong = [n for n in REQUIRED if n not in header] + [n for n in header if n not in (*REQUIRED, *OPTIONAL)]
             if wrong:
-                raise ConfigError(f"{path}: column {wrong[0]!r} is missing or unknown; the header is {','.join(REQUIRED)}")
+                raise ConfigError(
+                    f"{path}: column {wrong[0]!r} is missing or unknown; the header is {','.join(REQUIRED)}"
+                )
             rows = list(_rows(path, reader, factor_type, fetched_utc))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"cannot read the intensity file {path}: {error}") from error

@@ -54,7 +54,11 @@ def _table() -> dict[str, list[YearlyAverage]]:
     with (DATA / "zone_yearly.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             average = YearlyAverage(
-                row["code"], int(row["year"]), float(row["gco2e_per_kwh"]), "unverified" in row["basis"], int(row["vintage"])
+                row["code"],
+                int(row["year"]),
+                float(row["gco2e_per_kwh"]),
+                "unverified" in row["basis"],
+                int(row["vintage"]),
             )
             table.setdefault(average.code, []).append(average)
     return {code: sorted(rows, key=lambda r: r.year) for code, rows in table.items()}
@@ -79,7 +83,8 @@ def place(grid_zone: str | None, cloud: str | None, region: str | None) -> Place
         known = [r for c, r in _regions() if c == cloud]
         near = difflib.get_close_matches(str(region), known, n=1)
         raise ConfigError(
-            f"unknown {cloud} region {region!r}" + (f": did you mean {near[0]!r}?" if near else ": give grid_zone instead")
+            f"unknown {cloud} region {region!r}"
+            + (f": did you mean {near[0]!r}?" if near else ": give grid_zone instead")
         )
     area = row["grid_area"]
     return Place(row["em_zone"], area if area in _table() else row["em_zone"])
@@ -94,13 +99,14 @@ def published_pue(cloud: str | None, region: str | None) -> str | None:
 def code_of(zone: str) -> tuple[str, str] | None:
     """The table's code for a zone and the quality it answers with; None where it has none.
 
-    A code listed exactly is `yearly_zone`; else the part before the first `-` is `yearly_country`; `WORLD` only by name.
+    A code listed exactly is `yearly_zone`; else the part before the first `-` is `yearly_country`; `WORLD` only by
+    name.
     """
     if zone == WORLD:
         return WORLD, "world"
     if zone in _table():
         return zone, "yearly_zone"
-    country = zone.split("-")[0]
+    country = zone.split("-", maxsplit=1)[0]
     return (country, "yearly_country") if country in _table() and country != WORLD else None
 
 

@@ -1,14 +1,17 @@
 """Kepler 0.10 and newer: node counters by zone, pod counters by zone and state.
 
 Only zones that do not contain each other are read: package, and dram beside it. Labels and traps: the energy sensors'
-sheet, section 1. Target labels (`instance`, `job`, `pod`) say which exporter was scraped, not which workload is meant, and
-change when its pod restarts: they are no part of an identity, except that a node without `node_name` is known by `instance`.
+sheet, section 1. Target labels (`instance`, `job`, `pod`) say which exporter was scraped, not which workload is meant,
+and change when its pod restarts: they are no part of an identity, except that a node without `node_name` is known by
+`instance`.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.samples import Block, MeterSamples, Samples, Transport
 from pipeline.sources.prometheus.selectors import Matcher, selector
@@ -69,7 +72,7 @@ def _understand(blocks: Iterable[Block], identity: pa.Schema, names: pa.Schema) 
     """Number identities and label sets over all blocks, so that a counter's series and parts meet again."""
     codes: dict[tuple[str | None, ...], int] = {}
     name_codes: dict[tuple[str | None, ...], int] = {}
-    parts: list[tuple[np.ndarray, ...]] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
     for block in blocks:
         lengths = np.diff(block.offsets)
         rows = [{k: v for k, v in row.items() if v is not None} for row in block.labels.to_pylist()]
@@ -79,7 +82,7 @@ def _understand(blocks: Iterable[Block], identity: pa.Schema, names: pa.Schema) 
             for row in rows
         ]
         parts.append((np.repeat(code, lengths), np.repeat(name, lengths), block.stamps_ms, block.values))
-    code_, name_, stamps, values = (np.concatenate([p[i] for p in parts] or [[]]) for i in range(4))
+    code_, name_, stamps, values = (np.concatenate([p[i] for p in parts] or [np.zeros(0)]) for i in range(4))
     return Samples(
         identity=_rows(codes, identity),
         names=_rows(name_codes, names),

@@ -1,8 +1,8 @@
 """The query API through prometheus-api-client: control plane, small queries, and the transport that works everywhere.
 
 An instant query with a range selector returns raw samples on every Prometheus-compatible store; `query_range` resamples
-and is never used. The library's own retries and time-outs are replaced (its default never times out, and a POST is never
-retried); label values are escaped by `selectors`, because the library splices them in raw.
+and is never used. The library's own retries and time-outs are replaced (its default never times out, and a POST is
+never retried); label values are escaped by `selectors`, because the library splices them in raw.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +28,10 @@ Labels = dict[str, str]
 T = TypeVar("T")
 
 
+def _unheard(_warning: str) -> None:
+    """Nobody asked for warnings."""
+
+
 class PrometheusServer:
     """One Prometheus-compatible query address; implements `samples.Transport`."""
 
@@ -37,7 +41,7 @@ class PrometheusServer:
         http: HttpSettings,
         env: Mapping[str, str],
         clock: Clock,
-        on_warning: Callable[[str], None] = lambda text: None,
+        on_warning: Callable[[str], None] = _unheard,
     ) -> None:
         self.url = endpoint.url
         self.matchers: tuple[Matcher, ...] = parse_matchers(endpoint.selector)
@@ -52,7 +56,8 @@ class PrometheusServer:
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         """Raw samples with `start_ms <= stamp <= end_ms`; see `samples.Transport`.
 
-        Prometheus 3 ranges are left-open, 2.x closed: one millisecond more is asked for and what lies outside is dropped.
+        Prometheus 3 ranges are left-open, 2.x closed: one millisecond more is asked for and what lies outside is
+        dropped.
         """
         answer = self._query(f"{selector}[{end_ms - start_ms + 1}ms]", end_ms)
         block = _block([item for item in answer if item.get("values")], start_ms, end_ms)

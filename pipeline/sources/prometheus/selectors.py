@@ -30,12 +30,12 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
     """
     body = text.strip()
     if not (body.startswith("{") and body.endswith("}")):
-        raise ConfigError(f"selector {text!r}: write it in braces, like {{cluster=\"prod-eu\"}}")
+        raise ConfigError(f'selector {text!r}: write it in braces, like {{cluster="prod-eu"}}')
     body, found = body[1:-1].strip(), []
     while body:
         match = MATCHER.match(body)
         if match is None:
-            raise ConfigError(f"selector {text!r}: cannot read {body!r}; write name=\"value\", separated by commas")
+            raise ConfigError(f'selector {text!r}: cannot read {body!r}; write name="value", separated by commas')
         found.append(Matcher(match[1], match[2], re.sub(r"\\(.)", _unescape, match[3])))
         body = body[match.end() :].strip()
     return tuple(found)

@@ -25,12 +25,15 @@ class BoundedSession(requests.Session):
         on_warning: called with each warning text a Prometheus puts beside its data.
     """
 
-    def __init__(
-        self, clock: Clock, timeout_seconds: float, max_bytes: int, on_warning: Callable[[str], None]
-    ) -> None:
+    def __init__(self, clock: Clock, timeout_seconds: float, max_bytes: int, on_warning: Callable[[str], None]) -> None:
         super().__init__()
         self.trust_env = False  # a .netrc must not replace the credentials of the config
-        self._clock, self._timeout_seconds, self._max_bytes, self._on_warning = clock, timeout_seconds, max_bytes, on_warning
+        self._clock, self._timeout_seconds, self._max_bytes, self._on_warning = (
+            clock,
+            timeout_seconds,
+            max_bytes,
+            on_warning,
+        )
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **options: Any) -> requests.Response:  # noqa: ANN401 # the signature of requests
         """Send, read within the limits, and raise unless the answer is a 200.
@@ -45,7 +48,9 @@ class BoundedSession(requests.Session):
             response = super().request(method, url, *args, **options)
             response._content = self._body(response, where)  # noqa: SLF001 # requests has no public way to cap a body
         except requests.Timeout:
-            raise SourceUnavailable(f"{where} did not answer within {self._timeout_seconds:g} s (http.timeout_seconds)") from None
+            raise SourceUnavailable(
+                f"{where} did not answer within {self._timeout_seconds:g} s (http.timeout_seconds)"
+            ) from None
         except requests.RequestException as error:
             raise SourceUnavailable(f"cannot reach {where}: {_reason(error)}") from None
         if response.status_code != 200:
@@ -60,9 +65,13 @@ class BoundedSession(requests.Session):
             for chunk in response.iter_content(CHUNK_BYTES):
                 size += len(chunk)
                 if size > self._max_bytes:
-                    raise SourceUnavailable(f"{where} sent more than {self._max_bytes >> 20} MB: raise http.max_response_mb")
+                    raise SourceUnavailable(
+                        f"{where} sent more than {self._max_bytes >> 20} MB: raise http.max_response_mb"
+                    )
                 if self._clock.monotonic() > deadline:
-                    raise SourceUnavailable(f"{where} did not finish within {self._timeout_seconds:g} s (http.timeout_seconds)")
+                    raise SourceUnavailable(
+                        f"{where} did not finish within {self._timeout_seconds:g} s (http.timeout_seconds)"
+                    )
                 chunks.append(chunk)
         return b"".join(chunks)
 
@@ -83,7 +92,9 @@ def _json(response: requests.Response) -> dict[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise SourceMalformed(f"{_place(response.url)} answers, but not as a Prometheus: check the address and its path prefix")
+        raise SourceMalformed(
+            f"{_place(response.url)} answers, but not as a Prometheus: check the address and its path prefix"
+        )
     return answer
 
 
@@ -94,7 +105,12 @@ def _place(url: str) -> str:
 
 def _reason(error: requests.RequestException) -> str:
     text = str(error)
-    for known in ("Connection refused", "Name or service not known", "Network is unreachable", "certificate verify failed"):
+    for known in (
+        "Connection refused",
+        "Name or service not known",
+        "Network is unreachable",
+        "certificate verify failed",
+    ):
         if known in text:
             return known.lower()
     return line(text)
