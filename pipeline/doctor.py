@@ -49,6 +49,7 @@ def examine(
     settings: Settings, clusters: Sequence[ClusterSettings], env: Mapping[str, str], clock: Clock
 ) -> Iterator[Finding]:
     """All findings: the warehouse, then each cluster, then each store; one failing part does not hide the others."""
+    settings = settings.model_copy(update={"http": settings.http.model_copy(update={"retry_seconds": 0.0})})
     yield from _guarded("warehouse", _warehouse(settings))
     for cluster in clusters:
         yield from _guarded(cluster.name, _cluster(cluster, settings, env, clock))

@@ -105,8 +105,8 @@ def publish(
         dry_run: read and compare only.
 
     Raises:
-        SchemaError: a series that is not one of design section 8, or of a cluster not in `clusters`. Failures of the
-            store are in the report, not raised.
+        SchemaError: a series that is not one of design section 8, or of a cluster not in `clusters`.
+        ConfigError: a secret that the config names is not there. Failures of the store are in the report, not raised.
     """
     hours = sorted(wanted)
     try:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from pipeline.errors import RemoteWriteError
-from pipeline.sinks.remote_write import Sample, UnsettledWriteError
+from pipeline.sinks.remote_write import Labels, Sample, UnsettledWriteError
 from pipeline.sinks.stores import DISPLAY_SERIES, PROBE, REVISED_SERIES, Held, Key, Store, equal
 from pipeline.units import MS_PER_MINUTE
 from pipeline.window import HOUR, Clock, Window, to_ms
@@ -121,9 +121,7 @@ class Rounds:
                 wanted = {key: value for key, value in samples.items() if key[0] == metric}
                 difference.doubles[stamp] += sum(answer.doubles[stamp] for answer in answers)
                 difference.missing += (
-                    Sample(metric, _revised(key, len(held.get(key, ()))), stamp, value)
-                    for key, value in wanted.items()
-                    if key not in held
+                    Sample(metric, _first(key), stamp, value) for key, value in wanted.items() if key not in held
                 )
                 if metric in REVISED_SERIES:
                     # A key held but not wanted should add up to nothing, which it does not do by itself.
@@ -177,6 +175,7 @@ class Rounds:
         )
 
 
-def _revised(key: Key, revision: int) -> tuple[tuple[str, str], ...]:
+def _first(key: Key) -> Labels:
+    """Labels of the first sample of a key; its `revision` is the number of samples that were there before it."""
     metric, labels = key
-    return labels if metric in DISPLAY_SERIES else tuple(sorted((*labels, ("revision", str(revision)))))
+    return labels if metric in DISPLAY_SERIES else tuple(sorted((*labels, ("revision", "0"))))
