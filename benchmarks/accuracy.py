@@ -2,12 +2,14 @@
 
     python -m benchmarks.accuracy [--seeds 10] [--quick]
 
-Per fleet kind and seed: simulate, load a real Prometheus, fold every hour through the product's own query transport, ask
-the same server the rival queries, compare all with the simulator's truth. Errors are relative to truth, in percent.
+Per fleet kind and seed: simulate, load a real Prometheus, fold every hour through the product's own query transport,
+ask the same server the rival queries, and compare all with the simulator's truth.
 """
 
 import argparse
 import os
+import platform
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from benchmarks.accuracy_report import markdown
+from pipeline import __version__
 from pipeline.config import Settings
 from pipeline.demo.binaries import PrometheusBinary, find_prometheus
 from pipeline.demo.fleet import Fleet, FleetSpec, churning, restarting, simulate, steady
@@ -28,6 +32,7 @@ from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.pods import Pod
 from pipeline.demo.servers import free_port, start_prometheus
 from pipeline.site import Site, open_site
+from pipeline.tables import METHOD_VERSION
 from pipeline.units import MS_PER_HOUR, MS_PER_SECOND
 from pipeline.window import HOUR, Clock, to_ms
 
@@ -35,8 +40,7 @@ START = datetime(2026, 11, 3, 10, tzinfo=UTC)
 KINDS: Mapping[str, Callable[[int, datetime, int], FleetSpec]] = {
     "steady": steady, "churning": churning, "restarting": restarting
 }  # fmt: skip
-HOURS = 6
-QUICK_HOURS = 3
+HOURS = 12
 QUICK_SEEDS = 2
 NODE_KEY = ["hour_utc", "node", "component"]
 POD_KEY = [*NODE_KEY, "pod_uid"]
@@ -59,8 +63,8 @@ class Comparison:
     """Truth beside what each method says; NaN where a method has no figure.
 
     Attributes:
-        pods: one row a (kind, seed, POD_KEY) with energy: `truth`, one column a method, and `steady`: the pod ran through
-            the whole hour and its counter was not reset in it.
+        pods: one row a (kind, seed, POD_KEY) with energy: `truth`, one column a method, and `steady`: the pod ran
+            through the whole hour and its counter was not reset in it.
         nodes: one row a (kind, seed, NODE_KEY): `truth` (active and idle), and one column a method.
     """
 
@@ -99,7 +103,9 @@ def with_truth(fleet: Fleet, rows: pa.Table, nodes: pa.Table) -> Comparison:
     metered = nodes.to_pandas().rename(columns={"metered_joules": "ours"})
     pods = pod_truth.merge(workloads[[*POD_KEY, "ours"]], how="left", on=POD_KEY, validate="one_to_one")
     pods["steady"] = _steady(fleet, pods)
-    return Comparison(pods, node_truth.merge(metered[[*NODE_KEY, "ours"]], how="left", on=NODE_KEY, validate="one_to_one"))
+    return Comparison(
+        pods, node_truth.merge(metered[[*NODE_KEY, "ours"]], how="left", on=NODE_KEY, validate="one_to_one")
+    )
 
 
 def _steady(fleet: Fleet, pods: pd.DataFrame) -> list[bool]:
@@ -137,7 +143,9 @@ def measure(fleet: Fleet, binary: PrometheusBinary, clock: Clock) -> Comparison:
         for method, query in POD_RIVALS.items():
             pods = pods.merge(_ask(site, hours, query, method, POD_KEY), how="left", on=POD_KEY, validate="one_to_one")
         for method, query in NODE_RIVALS.items():
-            nodes = nodes.merge(_ask(site, hours, query, method, NODE_KEY), how="left", on=NODE_KEY, validate="one_to_one")
+            nodes = nodes.merge(
+                _ask(site, hours, query, method, NODE_KEY), how="left", on=NODE_KEY, validate="one_to_one"
+            )
     return Comparison(pods, nodes)
 
 
@@ -163,14 +171,57 @@ def _ask(site: Site, hours: Sequence[datetime], query: str, method: str, key: Se
     return frame.astype({"hour_utc": "datetime64[us, UTC]"})
 
 
-def sweep(seeds: Sequence[int], hours: int, binary: PrometheusBinary, clock: Clock) -> Comparison:
+def sweep(seeds: Sequence[int], binary: PrometheusBinary, clock: Clock) -> Comparison:
     """Measure every kind of fleet with every seed."""
     pods, nodes = [], []
     for kind, spec_of in KINDS.items():
         for seed in seeds:
             began = clock.monotonic()
-            found = measure(simulate(spec_of(seed, START, hours)), binary, clock)
+            found = measure(simulate(spec_of(seed, START, HOURS)), binary, clock)
             pods.append(found.pods.assign(kind=kind, seed=seed))
             nodes.append(found.nodes.assign(kind=kind, seed=seed))
             print(f"{kind} seed {seed}: {len(found.pods)} pod-hours in {clock.monotonic() - began:.1f} s", flush=True)
     return Comparison(pd.concat(pods, ignore_index=True), pd.concat(nodes, ignore_index=True))
+
+
+def preamble(seeds: Sequence[int], binary: PrometheusBinary, command: str) -> list[str]:
+    """What was run, on what, in Markdown paragraphs; no date, so that the same run writes the same file."""
+    told = subprocess.run([str(binary.prometheus), "--version"], capture_output=True, text=True, check=True)
+    prometheus = (told.stdout or told.stderr).split(" (")[0].removeprefix("prometheus, version ")
+    versions = {
+        "carbon-etl": f"{__version__}, method {METHOD_VERSION}",
+        "Prometheus": prometheus,
+        "Python": platform.python_version(),
+        "numpy": np.__version__,
+        "pyarrow": pa.__version__,
+    }
+    rivals = "\n".join([*POD_RIVALS.values(), *NODE_RIVALS.values()])
+    return [
+        "# Accuracy",
+        f"Written by `{command}`; what it means, and what it does not, is in [README.md](README.md).",
+        f"Fleets of three nodes, {HOURS} hours from {START:%FT%H:%MZ}, scraped every 30 s; seeds {seeds[0]} to {seeds[-1]}.",
+        "Truth is physical: it contains what no sample shows. Errors are relative to it; a missing figure is 100 % wrong.",
+        "; ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        f"The rivals, on the same server, at the end of each hour:\n\n```promql\n{rivals}\n```",
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, print, and write `accuracy.md` beside this file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10, help="how many, from 1 (default 10)")
+    parser.add_argument("--quick", action="store_true", help="two seeds; prints, writes nothing")
+    options = parser.parse_args(arguments)
+    seeds = range(1, (QUICK_SEEDS if options.quick else options.seeds) + 1)
+    cache_dir = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "carbon-etl"
+    binary = find_prometheus(cache_dir, os.environ.get("PATH", ""))
+    found = sweep(seeds, binary, MachineClock())
+    command = f"python -m benchmarks.accuracy --seeds {len(seeds)}"
+    text = markdown(found.pods, found.nodes, preamble(seeds, binary, command))
+    print(text)
+    if not options.quick:
+        Path(__file__).with_suffix(".md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -10,10 +10,10 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -44,11 +44,28 @@ def _refuse(reason: str) -> object:
 
 def _url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{value!r} is not an http(s) address")
-    if parts.username or parts.password:
+    if "@" in value:  # before the address is ever shown
         raise ValueError("credentials do not belong in an address: use username with password_env or password_file")
+    if parts.query or parts.fragment:
+        raise ValueError("an address ends before '?' and '#': give the server and its path prefix only")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_port(parts):
+        raise ValueError(f"{value!r} is not an http(s) address")
     return value.rstrip("/")
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether the port is left out or one that exists."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+
+
+def _moment(value: object) -> object:
+    """A start written as text or as a TOML time, in UTC; both need a zone."""
+    if isinstance(value, str):
+        return parse_time(value, "start")
+    return parse_time(value.isoformat(), "start") if isinstance(value, date) else value
 
 
 def _cluster_name(value: str) -> str:
@@ -86,12 +103,16 @@ class Credentials(Part):
             raise ValueError("a bearer token and a password exclude each other")
         if (self.username is None) != (not any(password)):
             raise ValueError("username needs password_env or password_file, and they need it")
+        if ":" in (self.username or ""):
+            raise ValueError("a username cannot hold ':'")
         return self
 
     def header(self, env: Mapping[str, str]) -> dict[str, str]:
         """The Authorization header, read anew at each call because mounted tokens rotate; empty without credentials."""
         token = _secret(self.bearer_token_env, self.bearer_token_file, env)
         if token is not None:
+            if not token.isascii():
+                raise ConfigError(f"the bearer token in {self.bearer_token_env or self.bearer_token_file} is not ASCII")
             return {"Authorization": f"Bearer {token}"}
         password = _secret(self.password_env, self.password_file, env)
         if password is not None:
@@ -103,13 +124,24 @@ def _secret(variable: str | None, path: Path | None, env: Mapping[str, str]) -> 
     if variable is not None:
         if variable not in env:
             raise ConfigError(f"the environment has no {variable}, which the config names as a secret: set it")
-        return env[variable].strip()
+        return _one_word(env[variable], variable)
     if path is not None:
         try:
-            return path.read_text(encoding="utf-8").strip()
+            return _one_word(path.read_text(encoding="utf-8"), str(path))
         except OSError as error:
             raise ConfigError(f"cannot read the secret file {path}: {error.strerror}") from error
+        except UnicodeDecodeError:
+            raise ConfigError(f"the secret file {path} is not text") from None
     return None
+
+
+def _one_word(text: str, where: str) -> str:
+    """A secret that can be sent in a header; never shown, whatever is wrong with it."""
+    secret = text.strip()
+    if not secret or not secret.isprintable():
+        what = "holds line breaks or control characters" if secret else "is empty"
+        raise ConfigError(f"the secret in {where} {what}: it must be one line of text")
+    return secret
 
 
 class PrometheusEndpoint(Credentials):
@@ -165,9 +197,7 @@ class ClusterSettings(Part):
     pue: Annotated[float, Field(ge=1.0, le=3.0)]
     meters: tuple[Literal["kepler"], ...] = ("kepler",)
     energy_step: Literal["1h", "30m", "15m", "5m"] = "1h"
-    start: (
-        Annotated[datetime, BeforeValidator(lambda v: parse_time(v, "start") if isinstance(v, str) else v)] | None
-    ) = None
+    start: Annotated[datetime, BeforeValidator(_moment)] | None = None
     intensity: IntensitySettings = IntensitySettings()
 
     @model_validator(mode="before")
@@ -272,11 +302,9 @@ class Settings(Part):
         if not isinstance(values, dict) or not isinstance(values.get("clusters"), list):
             return values
         base = values.get("intensity", {})
-        clusters = [
-            item | {"intensity": base | item.get("intensity", {})} if isinstance(item, dict) else item
-            for item in values["clusters"]
-        ]
-        return values | {"clusters": clusters}
+        if not isinstance(base, dict):
+            return values
+        return values | {"clusters": [_with_intensity(item, base) for item in values["clusters"]]}
 
     @model_validator(mode="after")
     def _unique_names(self) -> Self:
@@ -295,6 +323,12 @@ class Settings(Part):
             if cluster.name == name:
                 return cluster
         raise ConfigError(f"no cluster {name!r} in the config{_nearest(name, [c.name for c in self.clusters])}")
+
+
+def _with_intensity(item: Any, base: dict[str, Any]) -> Any:  # noqa: ANN401 # the type of a raw TOML table
+    if not isinstance(item, dict) or not isinstance(item.get("intensity", {}), dict):
+        return item
+    return item | {"intensity": base | item.get("intensity", {})}
 
 
 def load(path: Path, env: Mapping[str, str]) -> Settings:
@@ -330,16 +364,28 @@ def _override(raw: dict[str, Any], variable: str, text: str) -> None:
     keys = variable.removeprefix(ENV_PREFIX).lower().split("__")
     for key, following in zip(keys, [*keys[1:], None], strict=True):
         if isinstance(here, list):
-            matches = [item for item in here if str(item.get("name", "")).replace("-", "_").replace(".", "_") == key]
-            if len(matches) != 1:
-                raise ConfigError(f"{variable}: {len(matches)} entries are named {key!r}, need exactly one")
-            here = matches[0]
+            here = _entry(here, key, variable)
+            if following is None:
+                raise ConfigError(f"{variable}: {key!r} is a table; name one of its keys after two underscores")
         elif following is None:
             here[key] = value
         else:
             here = here.setdefault(key, {})
         if following is not None and not isinstance(here, dict | list):
             raise ConfigError(f"{variable}: {key!r} is a value, nothing lies under it")
+
+
+def _entry(entries: list[Any], name: str, variable: str) -> dict[str, Any]:
+    names = [str(item.get("name", "")) for item in entries if isinstance(item, dict)]
+    matches = [item for item in entries if isinstance(item, dict) and _as_variable(item.get("name", "")) == name]
+    if len(matches) != 1:
+        listed = ", ".join(_as_variable(n).upper() for n in names if n) or "none has a name"
+        raise ConfigError(f"{variable}: {len(matches)} entries are named {name!r}, need exactly one of {listed}")
+    return matches[0]
+
+
+def _as_variable(name: object) -> str:
+    return str(name).lower().replace("-", "_").replace(".", "_")
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

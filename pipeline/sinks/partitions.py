@@ -221,6 +221,8 @@ def _write_then_rename(temporary: Path, path: Path, rows: pa.Table, on_effect: O
             os.fsync(sink.fileno())
         on_effect(f"{effect}.temporary")
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)  # gone already where the rename went well
+    except BaseException:
+        # Not after a rename: the name may by then be the claim of another writer of this run.
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)

@@ -163,13 +163,14 @@ def reconcile(
     withheld = excess > SCALE_TOLERANCE * _by_hour(active, hours) + ROUNDING_JOULES
     over = total > active
     factor = np.where(over, np.divide(active, total, out=np.ones_like(active), where=over), 1.0)
-    kept = factor * ~np.repeat(withheld, steps // hours, axis=1)
+    failed = np.repeat(withheld, steps // hours, axis=1)
+    kept = factor * ~failed
     workloads_kept = total * kept
     measured = _by_hour(total, hours)
     scaled = _by_hour(total * factor, hours)
     return Reconciled(
         workload_joules=workload_joules * kept[meter],
-        withheld_joules=workload_joules * (kept[meter] == 0),
+        withheld_joules=workload_joules * failed[meter],
         active_joules=active,
         idle_joules=idle,
         bridged_joules=bridged,

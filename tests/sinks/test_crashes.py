@@ -1,10 +1,14 @@
 """kill -9 at every effect of a commit: readers stay consistent, and the next run ends where an undisturbed one does."""
 
+import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.sinks.views import open_views
@@ -109,6 +113,37 @@ def test_hours_torn_between_tables_are_named_and_hidden_until_they_are_folded_ag
     stored = rows.day(HOURS[:2])
     assert rows.commit(warehouse, rows.complete(HOURS[:2]), stored, rows.THIRD).rewritten == {HOURS[1]: 1}
     assert warehouse.read_table("node_energy").column("hour_utc").to_pylist() == HOURS[:2]
+
+
+def test_a_torn_hour_is_written_even_if_each_table_equals_the_new_rows(tmp_path: Path) -> None:
+    first_commit(tmp_path)
+    new = rows.day(HOURS[:1])
+    index = new.node_energy.schema.get_field_index("resets")
+    new = replace(new, node_energy=new.node_energy.set_column(index, "resets", pa.array([5], pa.int64())))
+
+    def die(effect: str) -> None:
+        if effect == "node_energy":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        rows.commit(Warehouse(tmp_path, die), rows.complete(HOURS[:1]), new, SECOND)
+    assert rows.commit(Warehouse(tmp_path), rows.complete(HOURS[:1]), new, rows.THIRD).rewritten == {HOURS[0]: 1}
+    assert Warehouse(tmp_path).read_table("node_energy").column("resets").to_pylist() == [5, 0]
+
+
+def test_recovery_removes_what_the_dead_left_and_spares_files_being_written(tmp_path: Path) -> None:
+    first_commit(tmp_path)
+    now = rows.THIRD.priced_utc
+    ages = {"emissions": 0, "hours": 59, "revisions": 61}
+    for table, minutes in ages.items():
+        folder = next((tmp_path / table).rglob("*.parquet"), tmp_path / table / "date=2026-11-02" / "x").parent
+        folder.mkdir(parents=True, exist_ok=True)
+        leftover = folder / f".{table}.parquet.tmp"
+        leftover.write_bytes(b"half a file")
+        written = (now - timedelta(minutes=minutes)).timestamp()
+        os.utime(leftover, (written, written))
+    assert Warehouse(tmp_path).recover(CLUSTER, DAY, now, "run-3") == rows.NOTHING_TO_RECOVER
+    assert [path.name for path in tmp_path.rglob("*.tmp")] == [".hours.parquet.tmp"]
 
 
 def test_an_intent_without_its_commit_stays_void_after_later_commits(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ never retried); label values are escaped by `selectors`, because the library spl
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from prometheus_api_client import PrometheusConnect
-from prometheus_api_client.exceptions import PrometheusApiClientException
+from prometheus_api_client.exceptions import MetricValueConversionError, PrometheusApiClientException
 from urllib3 import Retry
 
 from pipeline.config import HttpSettings, PrometheusEndpoint
@@ -23,6 +24,8 @@ from pipeline.units import MS_PER_SECOND
 from pipeline.window import Clock
 
 FIRST_WAIT_SECONDS = 0.5
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, pa.ArrowException)  # what reading JSON raises
+NAME = "__name__"
 
 Labels = dict[str, str]
 T = TypeVar("T")
@@ -48,9 +51,9 @@ class PrometheusServer:
         self._clock, self._retry_seconds = clock, http.retry_seconds
         self._session = BoundedSession(clock, http.timeout_seconds, http.max_response_mb * BYTES_PER_MB, on_warning)
         self._session.headers["Accept-Encoding"] = "identity"
-        self._headers = endpoint.header(env)
+        self._header = partial(endpoint.header, env)  # read at each call: mounted tokens rotate
         self._client = PrometheusConnect(
-            url=endpoint.url, session=self._session, headers=self._headers, retry=Retry(0), method="POST"
+            url=endpoint.url, session=self._session, headers=self._header(), retry=Retry(0), method="POST"
         )
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
@@ -60,7 +63,10 @@ class PrometheusServer:
         dropped.
         """
         answer = self._query(f"{selector}[{end_ms - start_ms + 1}ms]", end_ms)
-        block = _block([item for item in answer if item.get("values")], start_ms, end_ms)
+        try:
+            block = _block(answer, start_ms, end_ms)
+        except MALFORMED as error:
+            raise SourceMalformed(f"{self.url} does not answer {selector} with raw float samples") from error
         if block is not None:
             yield block
 
@@ -68,27 +74,28 @@ class PrometheusServer:
         """The answer of an instant query that yields one value a series."""
         try:
             return [(item["metric"], float(item["value"][1])) for item in self._query(query, at_ms)]
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except MALFORMED as error:
             raise SourceMalformed(f"{self.url} does not answer {query!r} with a vector") from error
 
     def status(self, path: str) -> Mapping[str, Any] | None:
         """The `data` of `/api/v1/status/...`, or None where this server has no such page."""
         try:
             response = self._attempts(
-                lambda: self._session.request("GET", f"{self.url}/api/v1/status/{path}", headers=self._headers)
+                lambda: self._session.request("GET", f"{self.url}/api/v1/status/{path}", headers=self._header())
             )
             data = response.json()["data"]
-        except (SourceRejected, ValueError, KeyError):
+        except (SourceRejected, ValueError, KeyError, TypeError):
             return None
         return data if isinstance(data, dict) else None
 
     def _query(self, query: str, at_ms: int) -> list[dict[str, Any]]:
         def ask() -> list[dict[str, Any]]:
+            self._client.headers = self._header()
             return self._client.custom_query(query, params={"time": f"{at_ms / MS_PER_SECOND:.3f}"})  # type: ignore[no-any-return]
 
         try:
             answer = self._attempts(ask)
-        except (ValueError, KeyError, TypeError, PrometheusApiClientException) as error:
+        except (*MALFORMED, PrometheusApiClientException, MetricValueConversionError) as error:
             raise SourceMalformed(
                 f"{self.url} answers, but not as a Prometheus: check the address and its path prefix"
             ) from error
@@ -112,6 +119,9 @@ class PrometheusServer:
 
 
 def _block(series: list[dict[str, Any]], start_ms: int, end_ms: int) -> Block | None:
+    if any("histograms" in item for item in series):
+        raise TypeError("native histograms")
+    series = [item for item in series if item["values"]]
     if not series:
         return None
     lengths = np.array([len(item["values"]) for item in series])
@@ -120,6 +130,7 @@ def _block(series: list[dict[str, Any]], start_ms: int, end_ms: int) -> Block | 
     values = np.array([float(pair[1]) for pair in pairs], dtype=np.float64)
     inside = (stamps >= start_ms) & (stamps <= end_ms)
     kept = np.bincount(np.repeat(np.arange(len(series)), lengths)[inside], minlength=len(series))
-    names = sorted({name for item in series for name in item["metric"]} - {"__name__"})
+    names = sorted({name for item in series for name in item["metric"]} | {NAME})
     labels = pa.table({name: pa.array([item["metric"].get(name) for item in series], pa.string()) for name in names})
+    labels = labels.drop_columns([NAME])  # dropped, not left out: a table without any column keeps its rows so
     return Block(labels, np.concatenate(([0], np.cumsum(kept))).astype(np.int64), stamps[inside], values[inside])

@@ -1,18 +1,32 @@
 """One HTTP session with limits: time for a whole answer, bytes, no redirects, and one clear line for every failure."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
-from pipeline.errors import SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
 from pipeline.window import Clock
 
 BYTES_PER_MB = 1 << 20
 CHUNK_BYTES = 1 << 18
 LINE_CHARACTERS = 200
+IS_PARTIAL = re.compile(rb'"isPartial"\s*:\s*true')
+REASONS = {  # what the depths of a socket say, and what a person reads
+    "Connection refused": "connection refused",
+    "Name or service not known": "name or service not known",
+    "Temporary failure in name resolution": "its name cannot be resolved now",
+    "Failed to resolve": "its name cannot be resolved",
+    "Network is unreachable": "network is unreachable",
+    "No route to host": "no route to host",
+    "Connection reset": "connection reset",
+    "closed connection without response": "it closed the connection without an answer",
+    "IncompleteRead": "its answer broke off",
+}
 
 
 class BoundedSession(requests.Session):
@@ -39,33 +53,36 @@ class BoundedSession(requests.Session):
         """Send, read within the limits, and raise unless the answer is a 200.
 
         Raises:
-            SourceUnavailable: unreachable, too slow, too large, 429 or 5xx.
-            SourceRejected: any other status: credentials, path or query are wrong.
+            SourceUnavailable: unreachable, too slow, cut off, partial, 429 or 5xx.
+            SourceRejected: too large, or any other status: credentials, path or query are wrong.
         """
         options |= {"stream": True, "allow_redirects": False, "timeout": self._timeout_seconds}
         where = _place(str(url))
+        deadline = self._clock.monotonic() + self._timeout_seconds
         try:
             response = super().request(method, url, *args, **options)
-            response._content = self._body(response, where)  # noqa: SLF001 # requests has no public way to cap a body
-        except requests.Timeout:
+            response._content = self._body(response, where, deadline)  # noqa: SLF001 # requests has no public way to cap a body
+        except (requests.Timeout, urllib3.exceptions.ReadTimeoutError):
             raise SourceUnavailable(
                 f"{where} did not answer within {self._timeout_seconds:g} s (http.timeout_seconds)"
             ) from None
-        except requests.RequestException as error:
-            raise SourceUnavailable(f"cannot reach {where}: {_reason(error)}") from None
+        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
+            raise SourceRejected(f"{where} cannot be asked: its address or its credentials cannot be sent") from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise _failure(error, where) from None
         if response.status_code != 200:
             raise _refusal(response, where)
-        self._surface_warnings(response)
+        self._surface_warnings(response, where)
         return response
 
-    def _body(self, response: requests.Response, where: str) -> bytes:
-        deadline = self._clock.monotonic() + self._timeout_seconds
+    def _body(self, response: requests.Response, where: str, deadline: float) -> bytes:
         chunks, size = [], 0
         with response:
-            for chunk in response.iter_content(CHUNK_BYTES):
+            # read1 returns what has come; read and iter_content would wait for a whole chunk past any deadline
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
                 size += len(chunk)
-                if size > self._max_bytes:
-                    raise SourceUnavailable(
+                if size > self._max_bytes:  # asking again would not make it smaller
+                    raise SourceRejected(
                         f"{where} sent more than {self._max_bytes >> 20} MB: raise http.max_response_mb"
                     )
                 if self._clock.monotonic() > deadline:
@@ -75,7 +92,9 @@ class BoundedSession(requests.Session):
                 chunks.append(chunk)
         return b"".join(chunks)
 
-    def _surface_warnings(self, response: requests.Response) -> None:
+    def _surface_warnings(self, response: requests.Response, where: str) -> None:
+        if IS_PARTIAL.search(response.content[:BYTES_PER_MB]):
+            raise SourceUnavailable(f"{where} answers in part only (isPartial): some of its storage nodes are away")
         if b'"warnings"' in response.content[-BYTES_PER_MB:]:
             for warning in _json(response).get("warnings") or []:
                 self._on_warning(line(str(warning)))
@@ -103,17 +122,12 @@ def _place(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.split('/api/v1')[0]}"
 
 
-def _reason(error: requests.RequestException) -> str:
+def _failure(error: Exception, where: str) -> SourceError:
     text = str(error)
-    for known in (
-        "Connection refused",
-        "Name or service not known",
-        "Network is unreachable",
-        "certificate verify failed",
-    ):
-        if known in text:
-            return known.lower()
-    return line(text)
+    if "certificate verify failed" in text:
+        return SourceRejected(f"{where} shows a certificate that this machine does not trust")
+    reason = next((reason for sign, reason in REASONS.items() if sign in text), line(text))
+    return SourceUnavailable(f"cannot reach {where}: {reason}")
 
 
 def _refusal(response: requests.Response, where: str) -> Exception:
@@ -137,4 +151,4 @@ def _refusal(response: requests.Response, where: str) -> Exception:
 
 def _retry_after(response: requests.Response) -> float | None:
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else None
+    return float(text) if text.isdecimal() else None
