@@ -19,7 +19,6 @@ from pipeline.demo.servers import (
     start_prometheus,
     start_victoria_metrics,
 )
-from pipeline.errors import ConfigError
 
 SMALL_FLEET_START = datetime(2026, 11, 1, 8, tzinfo=UTC)
 WINDOW = "5y"  # so that writes near the fixed date are taken, also after one stamped now, whenever the tests run
@@ -45,11 +44,8 @@ def clock() -> RealClock:
 
 @pytest.fixture(scope="session")
 def prometheus_binary(tmp_path_factory: pytest.TempPathFactory) -> PrometheusBinary:
-    """Prometheus and promtool; a test that needs them is skipped where there is no way to get them."""
-    try:
-        return find_prometheus(tmp_path_factory.mktemp("prometheus-cache"), os.environ.get("PATH", ""))
-    except ConfigError as reason:
-        pytest.skip(str(reason))
+    """Prometheus and promtool; without them the tests fail, for they would prove nothing."""
+    return find_prometheus(tmp_path_factory.mktemp("prometheus-cache"), os.environ.get("PATH", ""))
 
 
 @pytest.fixture
@@ -85,7 +81,6 @@ def small_fleet_prometheus(
 def victoria_metrics(tmp_path: Path, clock: RealClock) -> Iterator[RunningServer]:
     """An empty VictoriaMetrics that counts equal samples once."""
     program = shutil.which("victoria-metrics")
-    if program is None:
-        pytest.skip("no victoria-metrics on PATH")
+    assert program, "victoria-metrics is not on PATH: `make test` puts it there"
     with start_victoria_metrics(Path(program), tmp_path / "victoria-metrics", free_port(), clock) as server:
         yield server

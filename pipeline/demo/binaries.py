@@ -66,22 +66,34 @@ def find_prometheus(cache_dir: Path, env_path: str, releases_url: str = RELEASES
     raise ConfigError(f"no Prometheus: not on PATH; {'; '.join(reasons)}: install prometheus and promtool yourself")
 
 
-def unpack_package(folder: Path, env_path: str) -> None:
-    """Unpack the distribution's `prometheus` package under `folder`, as any user; apt checks its signature chain.
+def unpack_package(folder: Path, env_path: str, package: str = "prometheus") -> None:
+    """Unpack a package of the distribution under `folder`, as any user; apt checks its signature chain.
+
+    Where the system's package lists are missing or stale (a fresh container), lists of our own are fetched beside it.
 
     Raises:
-        Unavailable: not Debian or Ubuntu, or its package lists do not hold it.
+        Unavailable: not Debian or Ubuntu, or its archive does not hold the package.
     """
     tools = [shutil.which(name, path=env_path) for name in ("apt-get", "dpkg")]
     if None in tools:
         raise Unavailable("no apt-get and dpkg here")
     apt_get, dpkg = (str(tool) for tool in tools)
-    _command([apt_get, "download", "prometheus"], folder)
-    package = next(folder.glob("prometheus_*.deb"), None)
-    if package is None:
+    try:
+        _command([apt_get, "download", package], folder)
+    except Unavailable:
+        lists, archives = folder / "lists", folder / "archives"
+        (lists / "partial").mkdir(parents=True)
+        (archives / "partial").mkdir(parents=True)
+        own = ["-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={archives}"]
+        _command([apt_get, *own, "update"], folder)
+        _command([apt_get, *own, "download", package], folder)
+        shutil.rmtree(lists)
+        shutil.rmtree(archives)
+    file = next(folder.glob(f"{package}_*.deb"), None)
+    if file is None:
         raise Unavailable("apt-get download left no package")
-    _command([dpkg, "-x", str(package), str(folder)], folder)
-    package.unlink()
+    _command([dpkg, "-x", str(file), str(folder)], folder)
+    file.unlink()
 
 
 def unpack_archive(folder: Path, releases_url: str = RELEASES_URL) -> None:

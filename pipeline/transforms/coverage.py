@@ -27,6 +27,11 @@ class Presence:
     stamps_ms: Mapping[str, Int64s]
     created_ms: Mapping[str, int]
 
+    def saw(self, node: str, hour_ms: int) -> bool:
+        """Whether the node was seen inside the hour."""
+        stamps = self.stamps_ms.get(node, np.zeros(0, dtype=np.int64))
+        return bool(((stamps > hour_ms) & (stamps <= hour_ms + MS_PER_HOUR)).any())
+
     def expected_ratio(self, node: str, hour_ms: int, max_gap_ms: int) -> float:
         """Share of the hour in which the node existed.
 

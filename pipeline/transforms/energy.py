@@ -77,7 +77,7 @@ def fold(
 ) -> Energy:
     """Energy of all whole hours of `window`, from samples that reach `max_gap` beyond both its edges.
 
-    Without a `presence` of nodes the meter's own scrapes tell when a node was there.
+    Where `presence` did not see a node in an hour, the meter's own scrapes tell when it was there.
     """
     aligned = align(samples, started_ms)
     metered = fold_meters(aligned.readings, rules.max_gap_ms)
@@ -94,7 +94,7 @@ def fold(
         samples.meter, aligned, metered, result, rules, window, owners,
         covered_ms=covered_ms,
         workload_ms=by_hour.cover(intervals, len(aligned.uids)),
-        presence=presence or _own_presence(aligned),
+        sightings=(*([presence] if presence else []), _own_presence(aligned)),
     )  # fmt: skip
     energy, withheld = sheet.rows()
     return Energy(energy, sheet.nodes(by_hour), withheld, aligned.unmetered)
@@ -118,7 +118,7 @@ class _Sheet:
     owners: Owners
     covered_ms: Floats  # (meters, hours)
     workload_ms: Floats  # (workloads, hours)
-    presence: Presence
+    sightings: tuple[Presence, ...]  # the best first
 
     @property
     def steps_per_hour(self) -> int:
@@ -201,9 +201,7 @@ class _Sheet:
                         "component": component,
                         "unplaced_joules": None if np.isnan(unplaced[m, index]) else float(unplaced[m, index]),
                         "coverage_ratio": self.covered_ms[m, index] / MS_PER_HOUR,
-                        "expected_ratio": self.presence.expected_ratio(
-                            node, self.window.start_ms + index * MS_PER_HOUR, self.rules.max_gap_ms
-                        ),
+                        "expected_ratio": self._expected_ratio(node, self.window.start_ms + index * MS_PER_HOUR),
                         "resets": int(ends["restarted"][m, index]),
                         "wraps": int(ends["wrapped"][m, index]),
                         "skews": 0,
@@ -215,6 +213,11 @@ class _Sheet:
                     }
                 )
         return pa.Table.from_pylist(rows, NODES)
+
+    def _expected_ratio(self, node: str, hour_ms: int) -> float:
+        """By the first presence that saw the node in the hour: kube-state-metrics may itself have been silent."""
+        seen = (p.expected_ratio(node, hour_ms, self.rules.max_gap_ms) for p in self.sightings if p.saw(node, hour_ms))
+        return next(seen, 0.0)
 
     def _balance(self, m: int, hour: int) -> dict[str, object]:
         """The joules of one node-hour, null where nothing was metered."""

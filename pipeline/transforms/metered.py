@@ -132,20 +132,20 @@ def _restarts(node: Int64s, start: Int64s, end: Int64s, evidence: Bools) -> Rest
 def _bridge(readings: NodeReadings, pair: Int64s, k: int, steady_watts: Floats, max_gap_ms: int) -> float:
     """Joules of restart interval `k` that the new active counter lacks: idle, and active lost with the old exporter.
 
-    First from the register, if it did not drop and the result is plausible (a two-socket register jumps by a whole
-    range at a quarter of all restarts); else from the last known power; else nothing.
+    First from the register: after a restart it is off by a whole number of sockets' ranges (by none at half of all
+    two-socket restarts, by one at a quarter each way), and one of these is plausible. Else from the last known power.
     """
     first, second = pair[k], pair[k] + 1
     watts = _last(steady_watts, readings, pair, k, max_gap_ms)
     if watts is None:
         return 0.0
     expected = watts * (readings.stamp_ms[second] - readings.stamp_ms[first]) / MS_PER_SECOND
+    active = readings.active_joules[second]
     raw_rise = readings.raw_joules[second] - readings.raw_joules[first]
-    bridge = raw_rise - readings.active_joules[second]
-    if raw_rise >= 0 and 0 <= bridge <= 2 * expected:
-        return float(bridge)
-    by_watts = expected - readings.active_joules[second]
-    return float(by_watts) if by_watts > 0 else 0.0
+    rise = _plausible(float(raw_rise), active, active + 2 * expected, readings.ranges_joules[readings.meter[first]])
+    if rise is not None:
+        return float(rise - active)
+    return float(expected - active) if expected > active else 0.0
 
 
 def _last(of: Floats, readings: NodeReadings, pair: Int64s, k: int, max_gap_ms: int) -> float | None:
@@ -177,7 +177,7 @@ def _register(
     for k in np.flatnonzero(steady & (raw < 0)):
         before = _last(watts, readings, pair, int(k), max_gap_ms)
         limit = 0.0 if before is None else 2 * before * seconds[k]
-        rise = _unwrapped(float(raw[k]), limit, readings.ranges_joules[readings.meter[pair[k]]])
+        rise = _plausible(float(raw[k]), 0.0, limit, readings.ranges_joules[readings.meter[pair[k]]])
         if rise is None:
             unknown[k] = True
         else:
@@ -185,10 +185,11 @@ def _register(
     return raw, unknown, wrapped
 
 
-def _unwrapped(drop: float, limit: float, ranges: tuple[float, ...]) -> float | None:
-    """The rise behind a drop if exactly one range at the fewest fitting sockets leads to `0 <= rise <= limit`."""
-    for sockets in range(1, MAX_SOCKETS + 1):
-        fits = [drop + r * sockets for r in ranges if 0 <= drop + r * sockets <= limit]
+def _plausible(rise: float, low: float, high: float, ranges: tuple[float, ...]) -> float | None:
+    """The one value in `[low, high]` that is off `rise` by the ranges of the fewest sockets; None unless it is one."""
+    for sockets in range(MAX_SOCKETS + 1):
+        moved = {rise + sign * sockets * joules for joules in ranges for sign in (1, -1)}
+        fits = [value for value in moved if low <= value <= high]
         if fits:
             return fits[0] if len(fits) == 1 else None
     return None

@@ -1,7 +1,7 @@
 """A meter's samples lined up: node counters scrape by scrape, workload counters beside them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,7 +49,8 @@ def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
     workload_keys = _keys(samples.workloads)
     metered = sorted((k for k in workload_keys if k[:2] in meter_of), key=str)
     workload_of = {key: i for i, key in enumerate(metered)}
-    counters = _merge(samples.workloads, [workload_of.get(key, -1) for key in workload_keys])
+    names, workloads = _ranked_names(samples.workloads)
+    counters = _merge(workloads, [workload_of.get(key, -1) for key in workload_keys])
     uids = [str(key[2]) for key in metered]
     return Aligned(
         nodes=nodes,
@@ -61,13 +62,21 @@ def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
             started_ms=np.array([started_ms.get(uid, np.nan) for uid in uids], dtype=np.float64),
         ),
         uids=uids,
-        names=[(row["namespace"], row["pod"]) for row in samples.workloads.names.to_pylist()],
+        names=names,
         unmetered=sorted({str(k[0]) for k in workload_keys if k[:2] not in meter_of}),
     )
 
 
 def _keys(samples: Samples) -> list[tuple[str, ...]]:
     return [tuple(row.values()) for row in samples.identity.to_pylist()]
+
+
+def _ranked_names(samples: Samples) -> tuple[list[tuple[str | None, str | None]], Samples]:
+    """Names numbered by what they say, not by arrival: of equal values at one stamp the last counts, full ones are last."""
+    names = [(row["namespace"], row["pod"]) for row in samples.names.to_pylist()]
+    order = sorted(range(len(names)), key=lambda i: (None not in names[i], str(names[i])))
+    rank = np.argsort(np.array(order, dtype=np.int64))
+    return [names[i] for i in order], replace(samples, name=rank[samples.name])
 
 
 def _merge(samples: Samples, renumber: list[int]) -> Counters:

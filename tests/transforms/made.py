@@ -162,10 +162,11 @@ def fold_both_ways(made: Made, first: int, hours: int, step_minutes: int = 60) -
 
 def differences(left: Energy, right: Energy) -> list[str]:
     """What two folds disagree on: rows that only one has, and cells that are not equal; all columns, nulls too."""
-    found = [] if left.unmetered == right.unmetered else [f"unmetered: {left.unmetered} != {right.unmetered}"]
-    for name, key in TABLES:
-        found += [f"{name}: {line}" for line in table_differences(getattr(left, name), getattr(right, name), key)]
-    return found
+    return [
+        f"{name}: {line}"
+        for name, key in TABLES
+        for line in table_differences(getattr(left, name), getattr(right, name), key)
+    ]
 
 
 def table_differences(left: pa.Table, right: pa.Table, key: Sequence[str]) -> list[str]:

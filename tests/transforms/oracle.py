@@ -23,6 +23,11 @@ NODE_COUNTERS = {
     "idle": "kepler_node_cpu_idle_joules_total",
     "raw": "kepler_node_cpu_joules_total",
 }
+RANGES_JOULES = {  # of one socket's register, on any processor
+    "package": (Fraction(65_532.610987), Fraction(262_143.328850)),
+    "dram": (Fraction(65_712.999613), Fraction(262_143.328850)),
+}
+MOST_SOCKETS = 8
 POD_COUNTER = "kepler_pod_cpu_joules_total"
 
 MeterId = tuple[str, str]  # node, zone
@@ -81,7 +86,7 @@ def _series(transport: Transport, metric: str, begin: int, end: int) -> Iterable
         for row, labels in enumerate(block.labels.to_pylist()):
             for i in range(int(block.offsets[row]), int(block.offsets[row + 1])):
                 value = float(block.values[i])
-                if labels["zone"] in ("package", "dram") and isfinite(value) and value >= 0:
+                if labels["zone"] in RANGES_JOULES and isfinite(value) and value >= 0:
                     yield labels, int(block.stamps_ms[i]), value
 
 
@@ -95,7 +100,7 @@ def _meters(transport: Transport, begin: int, end: int) -> dict[MeterId, "Meter"
         for labels, stamp, value in _series(transport, metric, begin, end):
             _put(read[name][labels["node_name"], labels["zone"]], stamp, value)
     keys = read["active"].keys() & read["idle"].keys()
-    return {key: Meter(read["active"][key], read["idle"][key], read["raw"][key]) for key in sorted(keys)}
+    return {key: Meter(key[1], read["active"][key], read["idle"][key], read["raw"][key]) for key in sorted(keys)}
 
 
 def _pods(transport: Transport, begin: int, end: int) -> dict[PodId, Counter]:
@@ -112,8 +117,8 @@ def _pods(transport: Transport, begin: int, end: int) -> dict[PodId, Counter]:
 class Meter:
     """One node meter: its scrapes, and after `fold` the joules of each joined interval, keyed by the interval's end."""
 
-    def __init__(self, active: Counter, idle: Counter, raw: Counter) -> None:
-        self.active, self.idle, self.raw = active, idle, raw
+    def __init__(self, zone: str, active: Counter, idle: Counter, raw: Counter) -> None:
+        self.active, self.idle, self.raw, self.ranges = active, idle, raw, RANGES_JOULES[zone]
         self.stamps = sorted(active.keys() & idle.keys())  # metered = active + idle: a scrape needs both
         self.before = dict(zip(self.stamps[1:], self.stamps, strict=False))
         self.active_joules: Counter = {}
@@ -135,15 +140,24 @@ class Meter:
                 self.idle_joules[end] = self.idle[end] - self.idle[start]
 
     def _bridge(self, start: int, end: int, max_gap_ms: int) -> Fraction:
-        """By the register; else by power, less what the new active counter already holds; else nothing."""
+        """What the new active counter lacks: by the register, else by the last power, else nothing.
+
+        A restart leaves the register off by whole ranges of some sockets, so of all such values the plausible one with
+        the fewest sockets is meant, if it is the only one.
+        """
         joules_per_ms = self._last_power(start, end, max_gap_ms)
         if joules_per_ms is None:
             return Fraction(0)
         expected = joules_per_ms * (end - start)
-        if start in self.raw and end in self.raw and self.raw[end] >= self.raw[start]:
+        if start in self.raw and end in self.raw:
             bridge = self.raw[end] - self.raw[start] - self.active[end]
-            if 0 <= bridge <= 2 * expected:
-                return bridge
+            for sockets in range(MOST_SOCKETS + 1):
+                moved = {bridge + turn * sockets * joules for joules in self.ranges for turn in (-1, 1)}
+                plausible = [value for value in moved if 0 <= value <= 2 * expected]
+                if plausible:
+                    if len(plausible) == 1:
+                        return plausible[0]
+                    break
         return max(expected - self.active[end], Fraction(0))
 
     def _last_power(self, start: int, end: int, max_gap_ms: int) -> Fraction | None:

@@ -1,31 +1,33 @@
-"""The columnar fold says what a plain loop with exact fractions says, on whole fleets and on hostile little counters."""
+"""The columnar fold says what a plain loop with exact fractions says, on whole fleets and on hostile counters."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.demo.fleet import Fleet, FleetSpec, churning, outages, restarting, simulate, steady
 from pipeline.demo.series import METRIC, Series, block_of
 from pipeline.demo.transport import FleetTransport
-from pipeline.samples import Transport
+from pipeline.samples import Block, Transport
 from pipeline.sources.meters import kepler
 from pipeline.transforms.energy import Energy, FoldRules, fold
 from pipeline.transforms.owners import Owners
 from pipeline.units import MS_PER_MINUTE
-from pipeline.window import EPOCH, HOUR, Window, to_ms
-from tests.transforms.oracle import HOUR_MS, NodeHour, Result, loop
+from pipeline.window import HOUR, Window, to_ms
+from tests.transforms.oracle import NodeHour, Result, loop
 
 START = datetime(2026, 11, 3, 10, tzinfo=UTC)
 GAP_MS = 10 * MS_PER_MINUTE
 ENOUGH_DIGITS = 1e-9
-LEAST_JOULES = 1e-6  # differences of counters near 3e5 J carry their rounding: 1e-9 of a smaller figure cannot be asked for
+LEAST_JOULES = (
+    1e-6  # differences of counters near 3e5 J carry their rounding: 1e-9 of a smaller figure cannot be asked for
+)
 
 
 def everything(seed: int, start: datetime, hours: int) -> FleetSpec:
@@ -100,13 +102,13 @@ def started(fleet: Fleet) -> dict[str, int]:
     return {pod.uid: fleet.spec.start_ms + pod.created_ms for pod in fleet.pods}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(1, 6))
 @pytest.mark.parametrize(
     ("make", "step_minutes", "max_gap_minutes"),
     [(steady, 60, 10), (churning, 15, 10), (restarting, 30, 5), (outages, 5, 10), (everything, 15, 10)],
 )
 def test_the_fold_of_a_fleet_is_the_plain_loop(
-    make: type[FleetSpec], step_minutes: int, max_gap_minutes: int, seed: int
+    make: Callable[..., FleetSpec], step_minutes: int, max_gap_minutes: int, seed: int
 ) -> None:
     options = {} if make is everything else {"nodes": 2, "pods_per_node": 3}
     fleet = simulate(make(seed, START, 2, **options))
@@ -114,4 +116,87 @@ def test_the_fold_of_a_fleet_is_the_plain_loop(
     energy = folded(transport, fleet.spec.window, gap_ms, step_minutes, started(fleet))
     exact = loop(transport, fleet.spec.window, gap_ms, step_minutes * MS_PER_MINUTE, started(fleet))
     assert energy.rows.num_rows > 20
+    assert_equal(energy, exact, step_minutes)
+
+
+SPACINGS_MS = (15_000, 30_000, 30_017, 60_000, 299_999, GAP_MS, GAP_MS + 1, 720_000)
+RANGE_JOULES = 65_532.610987
+
+
+class Hostile:
+    """Counters of one or two nodes with everything that may go wrong, from a random source that hypothesis steers."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.metrics: dict[str, list[Series]] = {}
+        self.started_ms: dict[str, int] = {}
+        for node in ("n1", "n2")[: rng.randint(1, 2)]:
+            stamps = self._stamps()
+            pods = [f"{node}-{number}" for number in range(rng.randint(0, 4))]
+            for zone in ("package", "dram")[: rng.randint(1, 2)]:
+                self._node(node, zone, stamps)
+                for pod in pods:
+                    self._pod(node, zone, pod, stamps)
+            self.started_ms |= {pod: rng.choice(stamps) - rng.choice((0, 60_000, GAP_MS)) for pod in pods[::2]}
+
+    def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
+        """Implements `Transport` for the selectors that the meter writes."""
+        for series in self.metrics.get(selector.split("{", maxsplit=1)[0], []):
+            inside = (series.stamps_ms >= start_ms) & (series.stamps_ms <= end_ms)
+            if inside.any():
+                yield block_of([Series(series.labels, series.stamps_ms[inside], series.values[inside])])
+
+    def _stamps(self) -> list[int]:
+        stamp = to_ms(START) - GAP_MS - self.rng.randint(-30_000, 30_000)
+        stamps: list[int] = []
+        while len(stamps) < 30 and stamp < to_ms(START) + 2 * 3_600_000 + 2 * GAP_MS:
+            stamps.append(stamp)
+            stamp += self.rng.choice(SPACINGS_MS)
+        return stamps
+
+    def _counter(self, stamps: list[int], watts: float) -> list[float]:
+        """Rises at up to about `watts`, stands still, falls to something small, is NaN."""
+        value, values, last = self.rng.uniform(0, 500), [], stamps[0]
+        for stamp in stamps:
+            rise = watts * self.rng.uniform(0, 1) * (stamp - last) / 1000
+            event = self.rng.random()
+            value = self.rng.uniform(0, 1) * rise if event < 0.1 else value if event < 0.2 else value + rise
+            values.append(math.nan if event > 0.98 else value)
+            last = stamp
+        return values
+
+    def _put(self, metric: str, labels: dict[str, str], stamps: list[int], values: list[float]) -> None:
+        kept = [pair for pair in zip(stamps, values, strict=True) if self.rng.random() > 0.05]
+        if kept:
+            columns = np.array([s for s, _ in kept], dtype=np.int64), np.array([v for _, v in kept], dtype=np.float64)
+            self.metrics.setdefault(metric, []).append(Series({METRIC: metric} | labels, *columns))
+
+    def _node(self, node: str, zone: str, stamps: list[int]) -> None:
+        labels = {"node_name": node, "zone": zone}
+        self._put(kepler.ACTIVE, labels, stamps, self._counter(stamps, 120.0))
+        self._put(kepler.IDLE, labels, stamps, self._counter(stamps, 60.0))
+        self._put(kepler.RAW, labels, stamps, [v % RANGE_JOULES for v in self._counter(stamps, 180.0)])
+
+    def _pod(self, node: str, zone: str, pod: str, stamps: list[int]) -> None:
+        """One pod that lives for some of the scrapes, under up to three label sets."""
+        first = self.rng.randrange(len(stamps))
+        lived = stamps[first : first + self.rng.randint(1, len(stamps))]
+        values = self._counter(lived, self.rng.choice((5.0, 30.0, 90.0)))
+        born = self.rng.choice((0.0, values[0]))
+        values = [value - values[0] + born if value >= values[0] else value for value in values]
+        for state in ("running", "terminated", "running"):
+            labels = {"node_name": node, "zone": zone, "pod_id": pod, "state": state}
+            named = {"pod_name": pod, "pod_namespace": "shop"} if self.rng.random() < 0.7 else {}
+            if self.rng.random() < 0.6:
+                self._put(kepler.PODS, labels | named, lived, values)
+            cut = self.rng.randrange(len(lived))
+            lived, values = lived[cut:], values[cut:]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(rng=st.randoms(use_true_random=True), step_minutes=st.sampled_from([60, 30, 15, 5]))
+def test_the_fold_of_hostile_counters_is_the_plain_loop(rng: random.Random, step_minutes: int) -> None:
+    hostile, window = Hostile(rng), Window(START, START + 2 * HOUR)
+    energy = folded(hostile, window, GAP_MS, step_minutes, hostile.started_ms)
+    exact = loop(hostile, window, GAP_MS, step_minutes * MS_PER_MINUTE, hostile.started_ms)
     assert_equal(energy, exact, step_minutes)

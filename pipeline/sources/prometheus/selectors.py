@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.errors import ConfigError
 
 METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\.)*)"\s*(,|$)')
+MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\[\\"n])*)"\s*(,|$)')
 ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 
 
@@ -35,7 +35,10 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
     while body:
         match = MATCHER.match(body)
         if match is None:
-            raise ConfigError(f'selector {text!r}: cannot read {body!r}; write name="value", separated by commas')
+            raise ConfigError(
+                f'selector {text!r}: cannot read {body!r}; write name="value", separated by commas, '
+                'with no other escapes than \\\\, \\" and \\n'
+            )
         found.append(Matcher(match[1], match[2], re.sub(r"\\(.)", _unescape, match[3])))
         body = body[match.end() :].strip()
     return tuple(found)

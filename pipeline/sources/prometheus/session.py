@@ -18,9 +18,9 @@ LINE_CHARACTERS = 200
 IS_PARTIAL = re.compile(rb'"isPartial"\s*:\s*true')
 REASONS = {  # what the depths of a socket say, and what a person reads
     "Connection refused": "connection refused",
-    "Name or service not known": "name or service not known",
     "Temporary failure in name resolution": "its name cannot be resolved now",
     "Failed to resolve": "its name cannot be resolved",
+    "Name or service not known": "its name cannot be resolved",
     "Network is unreachable": "network is unreachable",
     "No route to host": "no route to host",
     "Connection reset": "connection reset",

@@ -86,7 +86,10 @@ def test_silence_ends_at_the_time_out() -> None:
 
 def test_an_answer_above_the_limit_is_refused_and_names_the_setting() -> None:
     huge = Answer(body=b" " * (BYTES_PER_MB + 1))
-    with misbehaving(huge) as server, pytest.raises(SourceRejected, match="more than 1 MB: raise http.max_response_mb"):
+    with (
+        misbehaving(huge) as server,
+        pytest.raises(SourceRejected, match=r"more than 1 MB: raise http\.max_response_mb"),
+    ):
         session().request("GET", server.url)
 
 
@@ -162,7 +165,7 @@ def test_a_server_that_hangs_up_is_unavailable() -> None:
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        with pytest.raises(SourceUnavailable, match="closed the connection without an answer|connection reset"):
+        with pytest.raises(SourceUnavailable, match=r"closed the connection without an answer|connection reset"):
             session().request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}")
         thread.join()
 

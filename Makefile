@@ -1,0 +1,54 @@
+# One command each; CI calls the same targets. Nothing here needs root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROGRAMS := .cache/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick check fmt bench clean
+
+help: ## What can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/runtime ## Two simulated days through a real Prometheus, in ./demo
+	$(BIN)/python -m pipeline demo --folder demo
+
+test: $(VENV)/dev $(PROGRAMS) ## Everything the tests prove, on real servers
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(BIN)/python -m pytest
+
+quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(BIN)/python -m pytest --ignore tests/e2e
+
+check: $(VENV)/dev ## Lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fmt: $(VENV)/dev ## Format, and regenerate what is generated
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python -m dashboards.build_overview
+
+bench: $(VENV)/dev $(PROGRAMS) ## The accuracy table, written to benchmarks/accuracy.md
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.accuracy
+
+clean: ## Remove what these targets made
+	rm -rf $(VENV) .cache demo
+
+$(VENV)/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "carbon-etl needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/runtime: $(VENV)/pip requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/dev: $(VENV)/pip requirements-dev.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@ $(VENV)/runtime
+
+$(PROGRAMS): $(VENV)/dev
+	$(BIN)/python -m tests.programs $@
+	touch $@

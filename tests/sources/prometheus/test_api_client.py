@@ -1,0 +1,291 @@
+"""The query transport on real servers returns what was loaded, value for value; on wrong ones it fails clearly."""
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import prometheus_api_client
+import prometheus_api_client.exceptions as library_errors
+import pytest
+
+from pipeline.config import HttpSettings, PrometheusEndpoint
+from pipeline.demo.fleet import Fleet
+from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
+from pipeline.demo.transport import FleetTransport
+from pipeline.errors import ConfigError, SourceError, SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.selectors import Matcher, selector
+from tests.conftest import RealClock
+from tests.misbehaving import (
+    CUT_OFF,
+    HISTOGRAM,
+    NOT_JSON,
+    ONE_SERIES,
+    ONE_VALUE,
+    WITHOUT_DATA,
+    Answer,
+    data,
+    failure,
+    misbehaving,
+)
+from tests.sinks.rows import StillClock
+from tests.sinks.servers import real_victoria
+from tests.sources.series import fill, push, read_back, written
+
+T0 = 1_793_606_400_000  # 2026-11-02T08:00Z
+HOSTILE = ['"} or {x="', 'quo"te', "back\\slash", "trailing\\", "line\nbreak", "ünï→", "{}", "a,b", "$selector", "'`"]
+EXACT = [0.1 + 0.2, 1e-300, 1.7976931348623157e308, 262_143.328850, -0.0, 3.0, 2**53 + 1.0, math.pi]
+SERIES = {
+    written("exact", zone="package"): [(T0 + 15_000 * i + 123, value) for i, value in enumerate(EXACT)],
+    written("bare"): [(T0, 1.0), (T0 + 1, 2.0), (T0 + 999, 3.0), (T0 + 1_000, 4.0)],
+    **{written("hostile", name=name, n=str(i)): [(T0 + i, float(i))] for i, name in enumerate(HOSTILE)},
+    written("mixed", a="1", b="x"): [(T0, 1.0)],
+    written("mixed", a="2"): [(T0, 2.0), (T0 + 5_000, 3.0)],
+}
+
+
+def connect(url: str, clock: RealClock | StillClock | None = None, **settings: object) -> PrometheusServer:
+    http = HttpSettings.model_validate({"timeout_seconds": 5, "retry_seconds": 0} | settings)
+    return PrometheusServer(PrometheusEndpoint(url=url), http, {}, clock or RealClock())
+
+
+@pytest.fixture(scope="module", params=["prometheus", "victoria-metrics"])
+def server(
+    request: pytest.FixtureRequest,
+    prometheus_binary: PrometheusBinary,
+    tmp_path_factory: pytest.TempPathFactory,
+    clock: RealClock,
+) -> Iterator[PrometheusServer]:
+    """SERIES in a real Prometheus 2.x (ranges closed on the left) and in a VictoriaMetrics (left-open)."""
+    folder = tmp_path_factory.mktemp("servers") / request.param
+    with ExitStack() as stack:
+        if request.param == "prometheus":
+            fill(prometheus_binary.promtool, folder / "data", SERIES)
+            running = stack.enter_context(start_prometheus(prometheus_binary, folder / "data", free_port(), clock))
+            yield connect(running.url)
+        else:
+            victoria = stack.enter_context(real_victoria(folder))
+            push(victoria, SERIES)  # type: ignore[arg-type] # only its address is read
+            yield connect(victoria.url)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["kepler_node_cpu_active_joules_total", "kepler_node_cpu_joules_total", "kepler_pod_cpu_joules_total",
+     "kube_pod_owner", "kube_node_info"],
+)  # fmt: skip
+def test_blocks_equal_what_was_loaded(metric: str, small_fleet: Fleet, small_fleet_prometheus: RunningServer) -> None:
+    start_ms = small_fleet.spec.start_ms
+    window = (f"{metric}{{}}", start_ms - 600_001, start_ms + 2 * 3_600_000)
+    loaded = read_back(FleetTransport(small_fleet), *window)
+    assert sum(len(samples) for samples in loaded.values()) > 100
+    assert read_back(connect(small_fleet_prometheus.url), *window) == loaded
+
+
+def test_values_and_stamps_are_exact(server: PrometheusServer) -> None:
+    ((_, samples),) = read_back(server, "exact{}", T0, T0 + 600_000).items()
+    assert samples == SERIES[written("exact", zone="package")]
+    assert math.copysign(1, samples[4][1]) == -1 or server.status("buildinfo") is None or samples[4][1] == 0
+
+
+def test_both_edges_of_a_range_are_inside_and_nothing_beyond(server: PrometheusServer) -> None:
+    def stamps(start_ms: int, end_ms: int) -> list[int]:
+        return [stamp for samples in read_back(server, "bare{}", start_ms, end_ms).values() for stamp, _ in samples]
+
+    assert stamps(T0, T0 + 1_000) == [T0, T0 + 1, T0 + 999, T0 + 1_000]
+    assert stamps(T0 + 1, T0 + 999) == [T0 + 1, T0 + 999]
+    assert stamps(T0 + 2, T0 + 998) == []
+    assert stamps(T0 + 1, T0 + 1) == [T0 + 1]
+    assert stamps(T0 + 1_001, T0 + 5_000) == []
+    assert stamps(T0 - 5_000, T0 - 1) == []
+
+
+def test_a_series_without_labels_keeps_its_row(server: PrometheusServer) -> None:
+    (block,) = server.blocks("bare{}", T0, T0)
+    assert (block.labels.num_rows, block.offsets.tolist()) == (1, [0, 1])
+
+
+def test_a_label_that_a_series_lacks_is_null(server: PrometheusServer) -> None:
+    (block,) = server.blocks("mixed{}", T0, T0 + 60_000)
+    assert sorted(block.labels.to_pylist(), key=lambda row: row["a"]) == [{"a": "1", "b": "x"}, {"a": "2", "b": None}]
+
+
+def test_a_range_without_samples_yields_no_block(server: PrometheusServer) -> None:
+    assert list(server.blocks("exact{}", T0 - 7_200_000, T0 - 3_600_000)) == []
+    assert list(server.blocks("no_such_metric{}", T0, T0 + 1_000)) == []
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_label_value_finds_its_own_series_only(name: str, server: PrometheusServer) -> None:
+    found = read_back(server, selector("hostile", Matcher("name", "=", name)), T0, T0 + 1_000)
+    number = HOSTILE.index(name)
+    assert found == {(("n", str(number)), ("name", name)): [(T0 + number, float(number))]}
+
+
+def test_a_vector_gives_labels_and_values(server: PrometheusServer) -> None:
+    answer = server.vector("sum by (a) (last_over_time(mixed[1h]))", T0 + 10_000)
+    assert sorted((labels["a"], value) for labels, value in answer) == [("1", 1.0), ("2", 3.0)]
+    assert server.vector("absent_series", T0) == []
+
+
+def test_a_query_that_the_server_cannot_parse_is_rejected_with_its_words(server: PrometheusServer) -> None:
+    with pytest.raises(SourceRejected, match=r"refuses the query \(4\d\d\): .*pars"):
+        server.vector("sum(", T0)
+
+
+def test_a_status_page_that_is_not_there_is_none_and_one_that_is_there_is_read(server: PrometheusServer) -> None:
+    assert server.status("no-such-page") is None
+    assert "version" in (server.status("buildinfo") or {})
+
+
+def test_the_servers_own_time_out_is_no_answer(small_fleet_prometheus: RunningServer) -> None:
+    heavy = 'sum(sum_over_time({__name__=~".+"}[30d:1s]))'
+    with pytest.raises((SourceUnavailable, SourceRejected)) as caught:
+        connect(small_fleet_prometheus.url, timeout_seconds=0.3).vector(heavy, T0)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_response_limit_holds_on_a_real_server(small_fleet_prometheus: RunningServer, small_fleet: Fleet) -> None:
+    limited = connect(small_fleet_prometheus.url, max_response_mb=1)
+    start_ms = small_fleet.spec.start_ms
+    with pytest.raises(SourceRejected, match=r"raise http\.max_response_mb"):
+        list(limited.blocks('{__name__=~"k.+"}', start_ms, start_ms + 3 * 3_600_000))
+
+
+BLOCKS = [
+    NOT_JSON, WITHOUT_DATA, Answer(body=b"null"), Answer(body=b"[]"), Answer(body=b'{"data":null}'),
+    Answer(body=b'{"data":{"result":{}}}'), Answer(body=ONE_SERIES.body[:40]), data(None), data("text"), data([1]),
+    data([{}]), data([{"metric": {}}]), data([{"values": [[1000.0, "1"]]}]), data([{"metric": {}, "values": 7}]),
+    data([{"metric": {}, "values": [["x", "1"]]}]), data([{"metric": {}, "values": [[1000.0]]}]),
+    data([{"metric": {}, "values": [[1000.0, "one"]]}]), data([{"metric": {}, "values": [[None, "1"]]}]),
+    data([{"metric": {"a": 7}, "values": [[1000.0, "1"]]}]), data([{"metric": [], "values": [[1000.0, "1"]]}]),
+    HISTOGRAM, ONE_VALUE,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", BLOCKS, ids=lambda answer: answer.body[:70].decode())
+def test_an_answer_that_is_not_raw_samples_is_malformed_and_never_empty(answer: Answer) -> None:
+    with misbehaving(answer) as odd, pytest.raises(SourceMalformed) as caught:
+        list(connect(odd.url).blocks("m{}", 0, 2_000_000))
+    assert odd.url in str(caught.value)
+    assert len(odd.asked) == 1, "what is malformed is not asked again"
+
+
+@pytest.mark.parametrize("answer", [*BLOCKS[:-1], ONE_SERIES], ids=lambda answer: answer.body[:70].decode())
+def test_an_answer_that_is_no_vector_is_malformed(answer: Answer) -> None:
+    with misbehaving(answer) as odd, pytest.raises(SourceMalformed):
+        connect(odd.url).vector("m", 1_000_000)
+
+
+@pytest.mark.parametrize("answer", [NOT_JSON, WITHOUT_DATA, Answer(body=b"[]"), data([]), failure(401, "no")])
+def test_a_status_page_in_another_form_is_none(answer: Answer) -> None:
+    with misbehaving(answer) as odd:
+        assert (connect(odd.url).status("runtimeinfo") or {}).get("storageRetention") is None
+
+
+def test_unavailability_is_waited_out_within_the_budget_as_the_server_asks() -> None:
+    clock = StillClock()
+    with misbehaving(
+        failure(503, "a", Retry_After="7"), failure(429, "b"), failure(500, "c"), CUT_OFF, ONE_SERIES
+    ) as busy:
+        (block,) = connect(busy.url, clock, retry_seconds=60).blocks("m{}", 0, 2_000_000)
+    assert block.values.tolist() == [1.0, 2.5]
+    assert len(busy.asked) == 5
+    assert clock.seconds == 7 + 1 + 2 + 4, "Retry-After, then pauses that double"
+
+
+def test_the_budget_of_retries_ends_and_the_last_reason_is_told() -> None:
+    clock = StillClock()
+    with (
+        misbehaving(failure(503, "still starting")) as busy,
+        pytest.raises(SourceUnavailable, match="503: still start"),
+    ):
+        connect(busy.url, clock, retry_seconds=10).vector("m", 0)
+    assert clock.seconds <= 10
+    assert len(busy.asked) == 5, "asked after 0, 0.5, 1.5, 3.5 and 7.5 s"
+
+
+def test_a_wait_that_the_budget_does_not_hold_is_not_begun() -> None:
+    clock = StillClock()
+    with misbehaving(failure(503, "later", Retry_After="3600")) as busy, pytest.raises(SourceUnavailable):
+        connect(busy.url, clock, retry_seconds=60).vector("m", 0)
+    assert (clock.seconds, len(busy.asked)) == (0.0, 1)
+
+
+@pytest.mark.parametrize("answer", [failure(401, "no"), failure(400, "no"), Answer(404), NOT_JSON])
+def test_what_cannot_get_better_is_asked_once(answer: Answer) -> None:
+    clock = StillClock()
+    with misbehaving(answer) as odd, pytest.raises(SourceError):
+        connect(odd.url, clock, retry_seconds=60).vector("m", 0)
+    assert (clock.seconds, len(odd.asked)) == (0.0, 1)
+
+
+def test_warnings_reach_whoever_listens() -> None:
+    told: list[str] = []
+    endpoint = PrometheusEndpoint.model_validate({"url": "http://127.0.0.1:1"})
+    with misbehaving(data([], warnings=["store-2 is away"])) as store:
+        endpoint = endpoint.model_copy(update={"url": store.url})
+        PrometheusServer(endpoint, HttpSettings(), {}, RealClock(), told.append).vector("m", 0)
+    assert told == ["store-2 is away"]
+
+
+def test_the_token_is_read_anew_for_each_request(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    with misbehaving(ONE_VALUE) as store:
+        endpoint = PrometheusEndpoint.model_validate({"url": store.url, "bearer_token_file": token})
+        server = PrometheusServer(endpoint, HttpSettings(), {}, RealClock())
+        server.vector("m", 0)
+        token.write_text("second\n")
+        server.vector("m", 0)
+        server.status("buildinfo")
+    assert [asked.authorization for asked in store.asked] == ["Bearer first", "Bearer second", "Bearer second"]
+
+
+def test_a_missing_secret_is_told_before_anything_is_asked() -> None:
+    endpoint = PrometheusEndpoint.model_validate({"url": "http://127.0.0.1:1", "bearer_token_env": "NO_SUCH"})
+    with pytest.raises(ConfigError, match="the environment has no NO_SUCH"):
+        PrometheusServer(endpoint, HttpSettings(), {}, RealClock())
+
+
+def test_queries_travel_by_post_to_the_query_api_with_the_time_in_milliseconds() -> None:
+    with misbehaving(data([])) as store:
+        list(connect(store.url).blocks('m{a="b"}', 1_000_001, 2_000_123))
+    (asked,) = store.asked
+    assert (asked.method, asked.path) == ("POST", "/api/v1/query")
+    assert asked.parameters == {"query": 'm{a="b"}[1000123ms]', "time": "2000.123"}
+
+
+def _library_exceptions() -> list[type[Exception]]:
+    return [
+        kind
+        for _, kind in inspect.getmembers(library_errors, inspect.isclass)
+        if issubclass(kind, Exception) and kind.__module__.startswith(prometheus_api_client.__name__)
+    ]
+
+
+def test_the_library_has_the_exceptions_that_we_know() -> None:
+    assert {kind.__name__ for kind in _library_exceptions()} == {
+        "PrometheusApiClientException",
+        "MetricValueConversionError",
+    }
+
+
+@pytest.mark.parametrize("kind", _library_exceptions(), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "ask",
+    [lambda server: server.vector("m", 0), lambda server: list(server.blocks("m{}", 0, 1))],
+    ids=["vector", "blocks"],
+)
+def test_no_exception_of_the_library_reaches_a_caller(
+    kind: type[Exception], ask: Callable[[PrometheusServer], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise kind("HTTP Status Code 418 (b'a long body')")
+
+    monkeypatch.setattr(prometheus_api_client.PrometheusConnect, "custom_query", fail)
+    with pytest.raises(SourceMalformed) as caught:
+        ask(connect("http://127.0.0.1:1"))
+    assert "418" not in str(caught.value)
