@@ -199,8 +199,8 @@ def preamble(seeds: Sequence[int], binary: PrometheusBinary, command: str) -> li
     return [
         "# Accuracy",
         f"Written by `{command}`; what it means, and what it does not, is in [README.md](README.md).",
-        f"Fleets of three nodes, {HOURS} hours from {START:%FT%H:%MZ}, scraped every 30 s; seeds {seeds[0]} to {seeds[-1]}.",
-        "Truth is physical: it contains what no sample shows. Errors are relative to it; a missing figure is 100 % wrong.",
+        f"Fleets of three nodes, {HOURS} hours from {START:%FT%H:%MZ}, scraped every 30 s; seeds 1 to {len(seeds)}.",
+        "Truth is physical: it contains what no sample shows. Errors are relative to it, a missing figure is -100 %.",
         "; ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         f"The rivals, on the same server, at the end of each hour:\n\n```promql\n{rivals}\n```",
     ]

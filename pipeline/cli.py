@@ -102,8 +102,8 @@ def _run(config: Path, cluster: list[str] | None, window: Window | None, *, dry_
         job = Job(settings, os.environ, SystemClock(), dry_run=dry_run, on_progress=show)
         report = run_job(job, clusters, window)
     typer.echo(report.to_json() if json else "\n".join(report.summary()))
-    for error in report.errors:
-        typer.echo(f"error: {error}", err=True)
+    for text in report.error_lines():
+        typer.echo(f"error: {text}", err=True)
     raise typer.Exit(report.exit_code)
 
 
@@ -111,6 +111,9 @@ def _check(settings: Settings, clusters: list[str]) -> None:
     """Everything that a run needs of the config, its files and its secrets, without asking any server."""
     from pipeline.site import open_site
 
+    warehouse = Path(settings.warehouse.path)
+    if warehouse.exists() and not warehouse.is_dir():
+        raise ConfigError(f"warehouse.path {warehouse} is a file: give a folder")
     for name in clusters:
         open_site(name, settings, os.environ, SystemClock())
     for store in settings.remote_write:
@@ -166,6 +169,7 @@ def demo(
     """Two simulated days of a small cluster, from a real Prometheus to grams, tables and series."""
     from pipeline.demo.show import show
 
+    configure_logs(logging.WARNING)
     show(folder, keep=keep, env=os.environ, clock=SystemClock(), console=Console(highlight=False))
 
 

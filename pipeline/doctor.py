@@ -215,6 +215,6 @@ def _store(
         days = horizon.length / timedelta(days=1)
         level = NOTE if horizon.length < timedelta(days=2) else OK
         advice = f"; to widen it {horizon.advice}" if horizon.advice else ""
-        yield Finding(level, about, f"takes hours up to {days:.2g} days old ({horizon.explanation}){advice}")
+        yield Finding(level, about, f"takes hours up to {days:,.1f} days old ({horizon.explanation}){advice}")
         store.refuse_doubling()
         yield Finding(OK, about, f"{store.kind}: every sample counts once")

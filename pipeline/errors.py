@@ -3,7 +3,7 @@
 CarbonEtlError                     1   unexpected
 |- ConfigError                     2   usage, config, credentials, an address that answers as something else
 |- SourceError                     1
-|  |- SourceUnavailable           75   time-out, refused connection, 429, 5xx: the only kind that is retried
+|  |- SourceUnavailable           75   time-out, refused connection, 429, 5xx: retried within http.retry_seconds
 |  |- SourceRejected               2   4xx: the request or the credentials are wrong
 |  `- SourceMalformed              1   an answer that is not what its API documents
 |- SchemaError                     1   a table that breaks its own contract

@@ -9,14 +9,14 @@ from pipeline.config import Settings
 from pipeline.errors import CarbonEtlError, RemoteWriteError
 from pipeline.report import ClusterOutcome, RunReport, StoreOutcome
 from pipeline.sinks.publish import PublishReport, RunNumbers, pipeline_series, publish, write_now
+from pipeline.sinks.rounds import stamp_ms
 from pipeline.sinks.stores import Store
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import HOURS, values
 from pipeline.transforms.series import Key, hour_series
-from pipeline.window import Clock
+from pipeline.window import Clock, to_ms
 
 LOCK_SECONDS = 60.0
-SETTLED = ("yes", "beyond_horizon")
 
 
 def publish_cluster(
@@ -43,7 +43,7 @@ def publish_cluster(
 def _publish(
     store: Store, settings: Settings, clock: Clock, warehouse: Warehouse, outcome: ClusterOutcome, report: RunReport
 ) -> list[CarbonEtlError]:
-    due = _due(warehouse, outcome.cluster, store.name)
+    due = _due(warehouse, outcome.cluster, store)
     wanted = _wanted(warehouse, outcome.cluster, sorted(due), settings.publish.max_series)
     done = publish(store, wanted, [outcome.cluster], report.run_id, dry_run=report.dry_run)
     if not report.dry_run:
@@ -58,18 +58,31 @@ def _publish(
     return [] if report.dry_run else _say_how_it_went(store, clock.now(), outcome, report, unpublished)
 
 
-def _due(warehouse: Warehouse, cluster: str, store: str) -> dict[datetime, int]:
-    """Hours with figures that the store does not show at their revision: hour to revision."""
+def _due(warehouse: Warehouse, cluster: str, store: Store) -> dict[datetime, int]:
+    """Hours with figures that the store does not show at their revision, hour to revision.
+
+    An hour noted as beyond the horizon is due again only when the horizon has grown to reach it.
+    """
+    oldest_ms = _oldest_ms(store)
     shown = {
         row["hour_utc"]: row["revision"]
-        for row in warehouse.published(cluster, store).to_pylist()
-        if row["state"] in SETTLED
+        for row in warehouse.published(cluster, store.name).to_pylist()
+        if row["state"] == "yes" or (row["state"] == "beyond_horizon" and stamp_ms(row["hour_utc"]) < oldest_ms)
     }
     return {
         row["hour_utc"]: row["revision"]
         for row in warehouse.hours(cluster).to_pylist()
         if row["revision"] is not None and shown.get(row["hour_utc"]) != row["revision"]
     }
+
+
+def _oldest_ms(store: Store) -> int:
+    """The oldest stamp that the store takes; the present where it cannot be asked: publishing will say why."""
+    now = store.clock.now()
+    try:
+        return to_ms(now - store.horizon().length)
+    except RemoteWriteError:
+        return to_ms(now)
 
 
 def _wanted(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.checks import Check
-from pipeline.errors import CarbonEtlError
+from pipeline.errors import CarbonEtlError, StoreFull, StoreUnwritable
 from pipeline.tables import values
 from pipeline.units import JOULES_PER_KWH
 
@@ -61,6 +61,12 @@ class ClusterOutcome:
         self.facility_energy_kwh += pc.sum(emissions["facility_energy_kwh"]).as_py() or 0.0
         self.emissions_gco2e += pc.sum(emissions["emissions_gco2e"]).as_py() or 0.0
 
+    def add_nodes(self, nodes: pa.Table) -> None:
+        """Add the residuals of node_energy rows; null where no meter gives system energy of its own."""
+        residual = pc.sum(nodes["residual_joules"]).as_py()
+        if residual is not None:
+            self.residual_joules = (self.residual_joules or 0.0) + residual
+
     def add_checks(self, checks: list[Check]) -> None:
         """Add findings: a name once, failed as soon as one partition failed it."""
         for check in checks:
@@ -97,6 +103,11 @@ class RunReport:
             return CHECK_FAILED
         return 0
 
+    def error_lines(self) -> list[str]:
+        """Errors as a person needs them: equal ones once, and one for a disk, however many files it refused."""
+        first = {type(e) if isinstance(e, StoreFull | StoreUnwritable) else str(e): str(e) for e in self.errors[::-1]}
+        return list(first.values())[::-1]
+
     def to_json(self) -> str:
         """The whole report, one line."""
         report = {
@@ -117,7 +128,9 @@ class RunReport:
 
 
 def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
-    states = ", ".join(f"{count:,} {state}" for state, count in sorted(cluster.states.items())) or "none due"
+    states = ", ".join(f"{count:,} {state}" for state, count in sorted(cluster.states.items())) or (
+        "not folded" if cluster.failures else "none due"
+    )
     verb = "would write" if report.dry_run else "rewritten"
     done = f"{cluster.hours_rewritten:,} {verb}, {cluster.hours_unchanged:,} unchanged ({report.seconds:.1f} s)"
     lines = [f"{cluster.cluster}: hours {states}; {done}"]
@@ -134,9 +147,9 @@ def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
             f"  carbon  {cluster.emissions_gco2e:,.1f} gCO2e ({BASIS[cluster.factor_type]}); intensity {qualities}",
         ]
     failed = [c for c in cluster.checks if not c.passed]
-    lines += [f"  check   {'FAILED' if c.required else 'note'} {c.name}: {c.detail}" for c in failed] or [
-        "  check   all held"
-    ]
+    lines += [f"  check   {'FAILED' if c.required else 'note'} {c.name}: {c.detail}" for c in failed]
+    if cluster.checks and not failed:
+        lines.append("  check   all held")
     lines += [f"  warning {text}" for text in cluster.warnings] + [f"  failed  {text}" for text in cluster.failures]
     for store in cluster.stores:
         reasons = f": {'; '.join(store.reasons)}" if store.reasons else ""

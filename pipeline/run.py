@@ -158,6 +158,7 @@ def _fold_day(
         priced = _price(site, rows, vintages)
         commits = [_commit(nodes, hour) for hour in sorted(hours)]
         outcome.add_rows(priced)
+        outcome.add_nodes(nodes)
         outcome.add_checks([*checks.check_energy(nodes, _unmetered(energy)), *checks.check_prices(priced)])
         for commit in commits:
             outcome.states[commit.state] = outcome.states.get(commit.state, 0) + 1

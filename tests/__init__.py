@@ -1,0 +1,1 @@
+"""Tests mirror `pipeline/`; `e2e` runs the product as a whole."""

@@ -67,7 +67,7 @@ def show(folder: Path, *, keep: bool, env: Mapping[str, str], clock: Clock, cons
     folder = _fresh(folder)
 
     def step(text: str) -> None:
-        console.print(f"[dim]{clock.monotonic() - began:5.1f} s[/dim]  {text}")
+        console.print(f"[dim]{clock.monotonic() - began:5.1f} s[/dim]  {text}", soft_wrap=True)
 
     binary = find_prometheus(_cache(env), env.get("PATH", ""))
     step(f"Prometheus: {binary.prometheus}")

@@ -182,4 +182,5 @@ def reconcile(
 
 
 def _by_hour(per_step: Floats, hours: int) -> Floats:
-    return np.asarray(per_step.reshape(per_step.shape[0], hours, -1).sum(axis=2), dtype=np.float64)
+    rows, steps = per_step.shape
+    return np.asarray(per_step.reshape(rows, hours, steps // hours).sum(axis=2), dtype=np.float64)

@@ -72,7 +72,7 @@ def _keys(samples: Samples) -> list[tuple[str, ...]]:
 
 
 def _ranked_names(samples: Samples) -> tuple[list[tuple[str | None, str | None]], Samples]:
-    """Names numbered by what they say, not by arrival: of equal values at one stamp the last counts, full ones are last."""
+    """Names numbered by what they say, not by arrival, full ones last: of equal values at a stamp the last counts."""
     names = [(row["namespace"], row["pod"]) for row in samples.names.to_pylist()]
     order = sorted(range(len(names)), key=lambda i: (None not in names[i], str(names[i])))
     rank = np.argsort(np.array(order, dtype=np.int64))

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 TYPES = {
     "timestamp": tables.TIMESTAMP, "string": tables.TEXT, "double": tables.NUMBER, "int64": tables.COUNT,
-    "list<double>": tables.STEPS,
+    "list of double": tables.STEPS,
 }  # fmt: skip
 INTERRUPTED = 130
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -246,7 +246,7 @@ def test_every_query_is_documented_with_its_question_and_no_other() -> None:
 
 def test_every_alert_is_documented_and_no_other() -> None:
     rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "queries").glob("*.rules.yml"))
-    assert set(first_codes("Alerts")) == set(re.findall(r"alert: (\w+)", rules))
+    assert set(first_codes("Alerts")) == set(re.findall(r"- alert: (\w+)", rules))
 
 
 def test_every_environment_variable_is_documented_and_no_other() -> None:
@@ -336,6 +336,16 @@ def evaluate(text: str) -> float:
     expression = re.sub(r"[A-Za-z%][\w/%]*", "", text.replace(",", "").replace(" x ", " * "))
     assert re.fullmatch(r"[\d\s.+\-*/()]+", expression), text
     return float(eval(expression))  # noqa: S307 # digits and operators only, by the line above
+
+
+def test_the_accuracy_told_in_the_readme_is_the_measured_one() -> None:
+    told = re.search(r"^P8 in short.*?\n\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert told is not None
+    measured = (ROOT / "benchmarks" / "accuracy.md").read_text(encoding="utf-8")
+    numbers = [float(text) for text in re.findall(r"([\d.]+(?:e-?\d+)?) %", measured)]
+    for text in re.findall(r"([\d.]+) %", told[0]):
+        digits = len(text.partition(".")[2])
+        assert float(text) in [round(number, digits) for number in numbers], f"{text} % is not in accuracy.md"
 
 
 def test_no_page_names_a_private_place() -> None:

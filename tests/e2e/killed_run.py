@@ -19,7 +19,8 @@ class Killer:
         self._left = last
 
     def __call__(self, effect: str) -> None:
-        print(effect, flush=True)
+        sys.stdout.write(f"{effect}\n")
+        sys.stdout.flush()
         self._left -= 1
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -50,7 +50,8 @@ def test_the_backfill_completes_every_hour(published_day: PublishedDay) -> None:
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("store", ["prometheus", "victoria"])
 def test_the_stores_hold_the_grams_that_duckdb_shows(published_day: PublishedDay, store: str, edge: str) -> None:
-    query = f'sum by (namespace) (sum without (revision) (sum_over_time(carbon_emissions_grams{{cluster="{CLUSTER}"}}[24h])))'
+    grams = f'sum without (revision) (sum_over_time(carbon_emissions_grams{{cluster="{CLUSTER}"}}[24h]))'
+    query = f"sum by (namespace) ({grams})"
     shown = _sums(published_day.stores[store], query, EDGES[edge])
     assert shown == pytest.approx(_grams_by_namespace(published_day), rel=1e-6)
     assert {"(idle)", "(system)", "shop"} <= set(shown)
@@ -71,8 +72,10 @@ def test_a_run_after_the_backfill_finds_nothing_due(published_day: PublishedDay)
 
 
 def test_every_row_says_where_its_figures_come_from(published_day: PublishedDay) -> None:
-    needed = ("meter", "method_version", "run_id", "pue_source", "intensity_provider", "intensity_zone", "intensity_quality",
-              "intensity_basis", "intensity_factor_type", "coverage_ratio")  # fmt: skip
+    needed = (
+        "meter", "method_version", "run_id", "pue_source", "coverage_ratio", "intensity_provider", "intensity_zone",
+        "intensity_quality", "intensity_basis", "intensity_factor_type",
+    )  # fmt: skip
     conditions = " or ".join(f"{column} is null" for column in needed)
     rows = run_query(
         published_day.warehouse, f"select count(*) as n, count(*) filter ({conditions}) as bare from emissions"

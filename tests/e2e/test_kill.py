@@ -1,4 +1,4 @@
-"""P7 end to end: killed after any effect, on the first write and on a correction, the next run ends with the same figures."""
+"""P7 end to end: killed after any effect of a first write or a correction, the next run ends with the same figures."""
 
 import math
 import subprocess

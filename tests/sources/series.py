@@ -7,7 +7,6 @@ from pathlib import Path
 import httpx
 import pyarrow as pa
 
-from pipeline.demo.servers import RunningServer
 from pipeline.samples import Block, Transport
 
 Series = Mapping[str, list[tuple[int, float]]]
@@ -28,19 +27,19 @@ def fill(promtool: Path, data_dir: Path, series: Series) -> None:
             family = metric
             lines.append(f"# TYPE {family} gauge")
         lines += [f"{text} {value!r} {ms // 1000}.{ms % 1000:03d}" for ms, value in samples]
+    data_dir.mkdir(parents=True)
     path = data_dir.parent / "series.om"
     path.write_text("\n".join([*lines, "# EOF", ""]), encoding="utf-8")
-    data_dir.mkdir(parents=True, exist_ok=True)
     command = [str(promtool), "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(path), str(data_dir)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def push(victoria: RunningServer, series: Series) -> None:
+def push(url: str, series: Series) -> None:
     """Import the same into a VictoriaMetrics and make it readable."""
     text = "\n".join(f"{one} {value!r} {ms}" for one, samples in series.items() for ms, value in samples)
     for path, body in (("/api/v1/import/prometheus", text), ("/internal/force_flush", "")):
-        assert httpx.post(victoria.url + path, content=body.encode(), trust_env=False).status_code < 300
+        assert httpx.post(url + path, content=body.encode(), trust_env=False).status_code < 300
 
 
 def read_back(

@@ -1,6 +1,6 @@
 """Meters made by hand: counters as lists of (second, joules), small enough to add up on paper.
 
-Seconds count from `START`, a whole hour. Every series is `kepler`'s: a node needs active and idle, a register is optional.
+Seconds count from `START`, a whole hour. A node needs active and idle counters, a register is optional.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +66,7 @@ class Counter:
     def samples(self, identity: pa.Schema, names: pa.Schema, start_ms: int, end_ms: int) -> Samples:
         """Those with `start_ms <= stamp <= end_ms`, as a transport and a meter would hand them over."""
         rows = [row for row in self.rows if start_ms <= stamp_ms(row[2]) <= end_ms]
-        identities, labels = (list(dict.fromkeys(row[i] for row in rows)) for i in range(2))
+        identities, labels = list(dict.fromkeys(row[0] for row in rows)), list(dict.fromkeys(row[1] for row in rows))
         return Samples(
             identity=_table(identities, identity),
             names=_table(labels, names),

@@ -1,5 +1,7 @@
 """A node's own meter across gaps, restarts and wraps; numbers worked out beside each test."""
 
+from itertools import pairwise
+
 import pytest
 
 from tests.transforms.made import (
@@ -126,7 +128,7 @@ def restarted(
     before, after = scrapes("09:45", "10:10"), scrapes("10:10:30", "11:15")
     raw: Points = ()
     if raw_after is not None:
-        first = line(100, before, 1_000)
+        first = line(100, before, 300_000)
         raw = [*first, *line(100, after, first[-1][1] + raw_after)]
     return Made().node(
         [*line(60, before, 7_000), *line(60, after, active_after)],
@@ -143,8 +145,20 @@ def test_g4_the_register_bridges_a_restart_less_what_active_counts_again() -> No
     assert row["resets"] == 1
 
 
-@pytest.mark.parametrize("raw_after", [4_500 + PACKAGE_RANGE, -200.0, None])
-def test_g4_a_register_that_jumped_or_fell_is_not_believed_and_the_last_power_bridges(raw_after: float | None) -> None:
+@pytest.mark.parametrize("jump", [PACKAGE_RANGE, -PACKAGE_RANGE, 2 * PACKAGE_RANGE, AMD_RANGE])
+def test_g4_a_register_of_several_sockets_that_jumped_by_whole_ranges_bridges_no_more_than_was_drawn(
+    jump: float,
+) -> None:
+    # 4500 J drawn, 1200 J of them in the new active counter; taken literally, the bridge would be 265 kJ
+    row = metered(restarted(4_500 + jump, idle_after=20_000))
+    assert row["bridged_joules"] == pytest.approx(3_300)
+    assert row["metered_joules"] == pytest.approx(357_000 + 4_500)
+
+
+@pytest.mark.parametrize("raw_after", [-200.0, 20_000.0, None])
+def test_g4_a_register_that_explains_nothing_is_not_believed_and_the_last_power_bridges(
+    raw_after: float | None,
+) -> None:
     # 100 W x 30 s = 3000 J, of which active holds 1200 J
     row = metered(restarted(raw_after, idle_after=20_000))
     assert row["bridged_joules"] == pytest.approx(1_800)
@@ -218,7 +232,7 @@ def test_wraps_of_the_register_are_followed(range_joules: float, sockets: int, t
         (s, v % (range_joules * sockets))
         for s, v in line(100, WHOLE_HOUR, range_joules * sockets - 200_000 % range_joules)
     ]
-    falls = [b < a for (_, a), (s, b) in zip(raw, raw[1:], strict=False) if 0 < s <= 3_600]
+    falls = [b < a for (_, a), (s, b) in pairwise(raw) if 0 < s <= 3_600]
     row = metered(Made().node(line(60, WHOLE_HOUR), line(40, WHOLE_HOUR), raw))
     assert row["wraps"] == sum(falls) >= 1
     assert row["cross_ratio"] == pytest.approx(1.0, rel=tolerance)
@@ -257,6 +271,12 @@ def test_r5_energy_comes_from_the_accumulators_and_the_register_only_judges() ->
     row = metered(Made().node(line(60, WHOLE_HOUR), line(40, WHOLE_HOUR), line(200, WHOLE_HOUR)))
     assert row["metered_joules"] == pytest.approx(360_000)
     assert row["cross_ratio"] == pytest.approx(2.0)
+
+
+def test_an_hour_without_a_single_sample_is_empty_not_an_error() -> None:
+    energy = hundred_watts(("09:45", "10:20"), ("13:40", "15:15")).fold(2)
+    assert (energy.rows.num_rows, energy.nodes.num_rows, energy.withheld.num_rows) == (0, 0, 0)
+    assert energy.unmetered == []
 
 
 def test_r6_idle_is_a_row_of_its_own() -> None:

@@ -8,7 +8,9 @@ import csv
 import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -37,14 +39,16 @@ def read(path: Path, factor_type: str, fetched_utc: datetime) -> pa.Table:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             header = [name.strip() for name in reader.fieldnames or []]
-            wrong = [n for n in REQUIRED if n not in header] + [n for n in header if n not in (*REQUIRED, *OPTIONAL)]
+            wrong = [n for n in REQUIRED if n not in header]
+            wrong += [n for n in header if n not in (*REQUIRED, *OPTIONAL) or header.count(n) > 1]
             if wrong:
                 raise ConfigError(
-                    f"{path}: column {wrong[0]!r} is missing or unknown; the header is {','.join(REQUIRED)}"
+                    f"{path}: column {wrong[0]!r} is missing, unknown or there twice; the header is {','.join(REQUIRED)}"
                 )
             rows = list(_rows(path, reader, factor_type, fetched_utc))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"cannot read the intensity file {path}: {error}") from error
+    _refuse_overlaps(path, rows)
     return pa.Table.from_pylist(rows, INTENSITY)
 
 
@@ -52,8 +56,12 @@ def _rows(
     path: Path, reader: "csv.DictReader[str]", factor_type: str, fetched_utc: datetime
 ) -> Iterator[dict[str, object]]:
     for raw in reader:
+        if None in raw:  # a decimal comma, most likely
+            raise ConfigError(f"{path} line {reader.line_num}: more values than the header has columns")
         row = {(k or "").strip(): (v or "").strip() if isinstance(v, str | None) else "" for k, v in raw.items()}
         where = f"{path} line {reader.line_num}"
+        if not row["zone"]:
+            raise ConfigError(f"{where}: zone is empty")
         start, end = (parse_time(row[k], f"{where}: {k}") for k in ("start_utc", "end_utc"))
         if end - start < SHORTEST_STEP or (start - EPOCH) % SHORTEST_STEP or (end - EPOCH) % SHORTEST_STEP:
             raise ConfigError(f"{where}: a step runs from one whole 5 minutes to a later one, not {start} to {end}")
@@ -75,6 +83,20 @@ def _rows(
             "model": None,
             "fetched_utc": fetched_utc,
         }
+
+
+def _refuse_overlaps(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Two figures for one moment are two answers, unless `updated_utc` tells which is the newer."""
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row["zone"], row["updated_utc"] or EPOCH, row["start_utc"]
+
+    for one, following in pairwise(sorted(rows, key=key)):
+        if key(one)[:2] == key(following)[:2] and following["start_utc"] < one["end_utc"]:
+            raise ConfigError(
+                f"{path}: zone {one['zone']} has two figures at {following['start_utc']:%FT%H:%MZ}: "
+                "remove one, or give both an updated_utc"
+            )
 
 
 def _intensity(text: str, where: str) -> float | None:

@@ -126,8 +126,9 @@ def _block(series: list[dict[str, Any]], start_ms: int, end_ms: int) -> Block | 
         return None
     lengths = np.array([len(item["values"]) for item in series])
     pairs = [pair for item in series for pair in item["values"]]
-    stamps = np.rint(np.array([pair[0] for pair in pairs], dtype=np.float64) * MS_PER_SECOND).astype(np.int64)
-    values = np.array([float(pair[1]) for pair in pairs], dtype=np.float64)
+    seconds = np.array([float(pair[0]) for pair in pairs])
+    stamps = np.rint(seconds * MS_PER_SECOND).astype(np.int64)
+    values = np.array([float(pair[1]) for pair in pairs])
     inside = (stamps >= start_ms) & (stamps <= end_ms)
     kept = np.bincount(np.repeat(np.arange(len(series)), lengths)[inside], minlength=len(series))
     names = sorted({name for item in series for name in item["metric"]} | {NAME})

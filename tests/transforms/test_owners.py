@@ -1,0 +1,119 @@
+"""Pods find the workload that owns them."""
+
+import pytest
+
+from pipeline.transforms.owners import Owner, Owners
+
+KSM = "kube-state-metrics"
+
+Labels = dict[str, str]
+
+
+def pod_owner(kind: str, name: str, controller: str = "true", uid: str = "u") -> Labels:
+    return {"uid": uid, "owner_kind": kind, "owner_name": name, "owner_is_controller": controller}
+
+
+def replicaset_owner(kind: str, name: str, replicaset: str = "web-7d9f5c8b6", namespace: str = "shop") -> Labels:
+    return {
+        "namespace": namespace, "replicaset": replicaset,
+        "owner_kind": kind, "owner_name": name, "owner_is_controller": "true",
+    }  # fmt: skip
+
+
+def job_owner(kind: str, name: str, job: str = "backup-29384756", namespace: str = "shop") -> Labels:
+    return {
+        "namespace": namespace, "job_name": job,
+        "owner_kind": kind, "owner_name": name, "owner_is_controller": "true",
+    }  # fmt: skip
+
+
+def of(
+    pods: list[Labels], replicasets: list[Labels] | None = None, jobs: list[Labels] | None = None, pod: str = "a-pod"
+) -> Owner:
+    return Owners(pods, replicasets or [], jobs or []).of("u", "shop", pod)
+
+
+def test_a_replicaset_leads_to_its_deployment() -> None:
+    found = of([pod_owner("ReplicaSet", "web-7d9f5c8b6")], [replicaset_owner("Deployment", "web")])
+    assert found == Owner("Deployment", "web", KSM)
+
+
+def test_a_replicaset_leads_to_whatever_made_it() -> None:
+    found = of([pod_owner("ReplicaSet", "web-7d9f5c8b6")], [replicaset_owner("Rollout", "web")])
+    assert found == Owner("Rollout", "web", KSM)
+
+
+def test_a_bare_replicaset_is_a_workload_itself() -> None:
+    found = of([pod_owner("ReplicaSet", "web-7d9f5c8b6")], [replicaset_owner("<none>", "<none>")])
+    assert found == Owner("ReplicaSet", "web-7d9f5c8b6", KSM)
+
+
+def test_a_replicaset_nobody_describes_is_guessed_and_marked() -> None:
+    assert of([pod_owner("ReplicaSet", "web-7d9f5c8b6")]) == Owner("Deployment", "web", "guessed")
+    assert of([pod_owner("ReplicaSet", "web")]) == Owner("ReplicaSet", "web", KSM)
+
+
+def test_a_replicaset_of_another_namespace_is_another_one() -> None:
+    found = of([pod_owner("ReplicaSet", "web-7d9f5c8b6")], [replicaset_owner("Deployment", "other", namespace="x")])
+    assert found == Owner("Deployment", "web", "guessed")
+
+
+def test_a_job_leads_to_its_cronjob_and_a_lone_job_is_itself() -> None:
+    pods = [pod_owner("Job", "backup-29384756")]
+    assert of(pods, jobs=[job_owner("CronJob", "backup")]) == Owner("CronJob", "backup", KSM)
+    assert of(pods, jobs=[job_owner("<none>", "<none>")]) == Owner("Job", "backup-29384756", KSM)
+    assert of(pods) == Owner("Job", "backup-29384756", KSM)
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "Workflow"])
+def test_other_controllers_are_workloads(kind: str) -> None:
+    assert of([pod_owner(kind, "db")]) == Owner(kind, "db", KSM)
+
+
+@pytest.mark.parametrize("kind", ["<none>", "", "Node"])
+def test_bare_and_static_pods_are_their_own_workload(kind: str) -> None:
+    assert of([pod_owner(kind, "worker-1")], pod="etcd-worker-1") == Owner("Pod", "etcd-worker-1", KSM)
+
+
+@pytest.mark.parametrize(
+    ("pod", "owner"),
+    [
+        ("web-7d9f5c8b6-x2lqk", Owner("Deployment", "web", "guessed")),
+        ("my-api-v2-6b8fdc5bd9-zt4kq", Owner("Deployment", "my-api-v2", "guessed")),
+        ("backup-29384756-x2lqk", Owner("CronJob", "backup", "guessed")),
+        ("db-0", Owner("StatefulSet", "db", "guessed")),
+        ("db-12", Owner("StatefulSet", "db", "guessed")),
+        ("node-exporter-x2lqk", Owner("(unknown)", "node-exporter", "guessed")),
+    ],
+)
+def test_without_an_owner_series_the_name_is_read_and_marked(pod: str, owner: Owner) -> None:
+    assert of([], pod=pod) == owner
+
+
+def test_a_name_that_tells_nothing_is_a_guessed_pod() -> None:
+    assert of([], pod="runner") == Owner("Pod", "runner", "guessed")
+
+
+def test_a_pod_without_a_name_has_no_owner() -> None:
+    assert Owners([pod_owner("StatefulSet", "db")], [], []).of("u", None, None) == Owner(None, None, None)
+
+
+def test_an_owner_that_appears_later_wins_over_none_before_it() -> None:
+    before, after = pod_owner("<none>", "<none>", ""), pod_owner("StatefulSet", "db")
+    assert of([before, after]) == of([after, before]) == Owner("StatefulSet", "db", KSM)
+
+
+def test_of_several_owners_the_controller_counts() -> None:
+    mere, controller = pod_owner("ConfigMap", "a", "false"), pod_owner("StatefulSet", "db", "true")
+    assert of([mere, controller]) == of([controller, mere]) == Owner("StatefulSet", "db", KSM)
+
+
+def test_series_of_two_replicas_of_kube_state_metrics_are_one_answer() -> None:
+    pods = [pod_owner("ReplicaSet", "web-7d9f5c8b6") | {"instance": i} for i in ("a", "b")]
+    sets = [replicaset_owner("Deployment", "web") | {"instance": i} for i in ("a", "b")]
+    assert of(pods, sets) == Owner("Deployment", "web", KSM)
+
+
+def test_equal_claims_are_settled_by_name_whatever_the_order() -> None:
+    one, other = pod_owner("StatefulSet", "a"), pod_owner("StatefulSet", "b")
+    assert of([one, other]) == of([other, one]) == Owner("StatefulSet", "a", KSM)
