@@ -4,6 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
+
+import numpy as np
 
 from pipeline.config import ClusterSettings, Settings, StoreSettings
 from pipeline.errors import CarbonEtlError
@@ -14,10 +17,12 @@ from pipeline.site import Site, open_site
 from pipeline.sources.grid import yearly
 from pipeline.sources.meters import kepler
 from pipeline.sources.prometheus.selectors import Matcher, selector
+from pipeline.units import MS_PER_MINUTE, MS_PER_SECOND
 from pipeline.window import Clock, from_ms, to_ms
 
 OK, NOTE, FAIL = 0, 1, 2
 LOOK_BACK = "15m"
+LOOK_BACK_MS = 15 * MS_PER_MINUTE
 OTHER_METERS = {
     "kepler_container_joules_total": "Kepler 0.9 or older",
     "scaph_host_power_microwatts": "Scaphandre",
@@ -141,9 +146,18 @@ def _no_kepler(site: Site, now_ms: int) -> Iterator[Finding]:
 
 
 def _scrape_seconds(site: Site, now_ms: int) -> float | None:
+    """The usual distance of the samples of one series; not the window over their number, for Kepler may be new."""
     series = selector(kepler.ACTIVE, kepler.ZONES, *site.server.matchers)
-    answer = site.server.vector(f"max(count_over_time({series}[{LOOK_BACK}]))", now_ms)
-    return 15 * 60 / answer[0][1] if answer and answer[0][1] > 0 else None
+    answer = site.server.vector(f"topk(1, count_over_time({series}[{LOOK_BACK}]))", now_ms)
+    if not answer:
+        return None
+    own = selector(kepler.ACTIVE, *(Matcher(name, "=", value) for name, value in answer[0][0].items()))
+    distances = [
+        distance
+        for block in site.server.blocks(own, now_ms - LOOK_BACK_MS, now_ms)
+        for distance in np.diff(block.stamps_ms).tolist()
+    ]
+    return median(distances) / MS_PER_SECOND if distances else None
 
 
 def _owners(site: Site, now_ms: int) -> Iterator[Finding]:

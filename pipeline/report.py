@@ -105,8 +105,10 @@ class RunReport:
 
     def error_lines(self) -> list[str]:
         """Errors as a person needs them: equal ones once, and one for a disk, however many files it refused."""
-        first = {type(e) if isinstance(e, StoreFull | StoreUnwritable) else str(e): str(e) for e in self.errors[::-1]}
-        return list(first.values())[::-1]
+        told: dict[object, str] = {}
+        for error in self.errors:
+            told.setdefault(type(error) if isinstance(error, StoreFull | StoreUnwritable) else str(error), str(error))
+        return list(told.values())
 
     def to_json(self) -> str:
         """The whole report, one line."""

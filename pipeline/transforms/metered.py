@@ -121,12 +121,13 @@ def fold_meters(readings: NodeReadings, max_gap_ms: int) -> Metered:
 
 
 def _restarts(node: Int64s, start: Int64s, end: Int64s, evidence: Bools) -> Restarts:
-    """Unique restart intervals a node, found in any of its components."""
-    found = np.unique(np.stack((node[evidence], end[evidence], start[evidence])), axis=1)
-    by_start = np.lexsort((found[2], found[0]))
-    return Restarts(
-        starts=StampIndex.of(found[0][by_start], found[2][by_start]), ends=StampIndex.of(found[0], found[1])
-    )
+    """Unique restart intervals a node, found in any of its components; of two that hold each other, the inner one.
+
+    Then starts and ends rise together, and whether an interval lies within a span is a matter of counting both.
+    """
+    node, end, start = np.unique(np.stack((node[evidence], end[evidence], -start[evidence])), axis=1) * [[1], [1], [-1]]
+    inner = np.diff(np.maximum.accumulate(StampIndex.of(node, start).keys), prepend=-1) > 0
+    return Restarts(starts=StampIndex.of(node[inner], start[inner]), ends=StampIndex.of(node[inner], end[inner]))
 
 
 def _bridge(readings: NodeReadings, pair: Int64s, k: int, steady_watts: Floats, max_gap_ms: int) -> float:

@@ -219,6 +219,20 @@ def test_a_dram_restart_is_seen_through_the_package_counter() -> None:
     assert row["bridged_joules"] == pytest.approx(144)
 
 
+def test_a_restart_counts_where_another_component_shows_it_in_a_longer_interval() -> None:
+    # torn scrapes: dram misses both stamps of the package's restart and shows it over 90 s
+    at = scrapes("10:00", "10:10")
+    before, after = [s for s in at if s < 300], [s for s in at if s >= 300]
+    active = [*line(60, before, 7_000), *line(60, after, 1_200)]
+    idle = [*line(40, before, 50_000), *line(40, after, 20_000)]
+    torn_active, torn_idle = ([p for p in points if p[0] not in (270, 300)] for points in (active, idle))
+    energy = Made().node(active, idle).node(torn_active, torn_idle, component="dram").fold()
+    for component in ("package", "dram"):
+        assert only(energy.nodes, component=component)["resets"] == 1
+    # 10 min x 100 W, 30 s of it by the new active counter's 1200 J and a bridge of 1800 J
+    assert only(energy.nodes, component="package")["metered_joules"] == pytest.approx(60_000)
+
+
 def test_a_restart_stays_on_its_node() -> None:
     made = restarted(raw_after=3_000, idle_after=20_000).node(line(60, WHOLE_HOUR), line(40, WHOLE_HOUR), node="n2")
     assert only(made.fold().nodes, node="n2")["resets"] == 0

@@ -43,7 +43,8 @@ def read(path: Path, factor_type: str, fetched_utc: datetime) -> pa.Table:
             wrong += [n for n in header if n not in (*REQUIRED, *OPTIONAL) or header.count(n) > 1]
             if wrong:
                 raise ConfigError(
-                    f"{path}: column {wrong[0]!r} is missing, unknown or there twice; the header is {','.join(REQUIRED)}"
+                    f"{path}: column {wrong[0]!r} is missing, unknown or there twice; "
+                    f"the header is {','.join(REQUIRED)}"
                 )
             rows = list(_rows(path, reader, factor_type, fetched_utc))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -1,0 +1,232 @@
+"""The doctor's checklist says what is there, what is missing and what to do, on real servers."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import doctor
+from pipeline.config import Settings
+from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
+from pipeline.doctor import FAIL, NOTE, OK, Finding
+from pipeline.sources.meters import kepler
+from tests.conftest import RealClock
+from tests.misbehaving import data, failure, misbehaving
+from tests.product import CONFIG, Product
+from tests.sinks.servers import real_prometheus, real_victoria
+from tests.sources.series import Series, fill, written
+
+KSM = {
+    "kube_pod_owner": {"uid": "u", "pod": "p", "owner_kind": "ReplicaSet"},
+    "kube_replicaset_owner": {"replicaset": "r"},
+    "kube_job_owner": {"job_name": "j"},
+    "kube_pod_start_time": {"uid": "u"},
+    "kube_node_info": {"node": "n1"},
+}
+NODE = {"node_name": "n1", "zone": "package"}
+POD = NODE | {"pod_id": "u"}
+
+
+def _series(now_ms: int) -> Series:
+    """Sites side by side in one server, told apart by the label `site`."""
+
+    def scraped(minutes: float = 90, every_seconds: int = 30) -> list[tuple[int, float]]:
+        return [(stamp, 1.0) for stamp in range(now_ms - int(minutes * 60_000), now_ms, every_seconds * 1000)]
+
+    series: dict[str, list[tuple[int, float]]] = {}
+    for site in ("healthy", "bare", "half", "mixed", "slow", "new", "podless"):
+        samples = {"slow": scraped(every_seconds=240), "new": scraped(minutes=1.1)}.get(site, scraped())
+        series[written(kepler.ACTIVE, site=site, cluster="a", **NODE)] = samples
+        if site != "podless":
+            series[written(kepler.PODS, site=site, cluster="a", **POD)] = samples
+    series[written(kepler.ACTIVE, site="mixed", cluster="b", **NODE)] = scraped()
+    for metric, labels in KSM.items():
+        series[written(metric, site="healthy", **labels)] = scraped()
+        if metric != "kube_job_owner":
+            series[written(metric, site="half", **labels)] = scraped()
+    series[written("kepler_container_joules_total", site="legacy", container_name="c")] = scraped()
+    series[written("DCGM_FI_DEV_POWER_USAGE", site="healthy", gpu="0")] = scraped()
+    series[written("kepler_build_info", site="virtual")] = scraped()
+    return series
+
+
+@pytest.fixture(scope="module")
+def server(
+    prometheus_binary: PrometheusBinary, tmp_path_factory: pytest.TempPathFactory, clock: RealClock
+) -> Iterator[RunningServer]:
+    data_dir = tmp_path_factory.mktemp("doctor") / "data"
+    fill(prometheus_binary.promtool, data_dir, _series(int(time.time() * 1000)))
+    with start_prometheus(prometheus_binary, data_dir, free_port(), clock) as running:
+        yield running
+
+
+def settings(folder: Path, url: str, **cluster: object) -> Settings:
+    place = {"grid_zone": "DE"} if "cloud" not in cluster else {}
+    entry = {"name": "here", "prometheus": [{"url": url}], "pue": 1.2} | place | cluster
+    return Settings.model_validate({"warehouse": {"path": str(folder / "w")}, "clusters": [entry]})
+
+
+def findings(given: Settings, clock: RealClock, about: str = "here") -> list[Finding]:
+    return [one for one in doctor.examine(given, given.clusters, {}, clock) if one.about == about]
+
+
+@pytest.fixture
+def of_site(tmp_path: Path, server: RunningServer, clock: RealClock, request: pytest.FixtureRequest) -> list[Finding]:
+    endpoint = {"url": server.url, "selector": f'{{site="{request.param}"}}'}
+    return findings(settings(tmp_path, server.url, prometheus=[endpoint]), clock)
+
+
+def texts(found: list[Finding], level: int) -> str:
+    return "\n".join(one.text for one in found if one.level == level)
+
+
+@pytest.mark.parametrize("of_site", ["healthy"], indirect=True)
+def test_a_healthy_cluster_is_all_ticks_but_for_the_meter_that_is_not_read(of_site: list[Finding]) -> None:
+    assert texts(of_site, FAIL) == ""
+    assert texts(of_site, NOTE) == "dcgm-exporter is scraped too; this version reads Kepler 0.10 and newer only"
+    said = texts(of_site, OK)
+    for part in (
+        "answers (version 2.", "meter kepler (0.10 or newer): 1 nodes, 1 pods in the last 15m",
+        "kube-state-metrics: owners, pod start times and nodes are known", "raw samples reach back to 20",
+        "runs may pause 3650.0 days at most (retention 10y)", "grid zone DE, providers static, lifecycle, PUE 1.2",
+    ):  # fmt: skip
+        assert part in said
+
+
+@pytest.mark.parametrize("of_site", ["bare"], indirect=True)
+def test_no_kube_state_metrics_is_a_note_that_says_what_is_lost(of_site: list[Finding]) -> None:
+    assert texts(of_site, FAIL) == ""
+    assert "no kube-state-metrics: owners are guessed from pod names" in texts(of_site, NOTE)
+
+
+@pytest.mark.parametrize("of_site", ["half"], indirect=True)
+def test_a_part_of_kube_state_metrics_names_the_rest(of_site: list[Finding]) -> None:
+    assert "kube-state-metrics lacks kube_job_owner: " in texts(of_site, NOTE)
+
+
+@pytest.mark.parametrize("of_site", ["podless"], indirect=True)
+def test_kepler_without_pods_is_a_note(of_site: list[Finding]) -> None:
+    assert "no pod series: start Kepler with --kube.enable" in texts(of_site, NOTE)
+
+
+@pytest.mark.parametrize("of_site", ["legacy"], indirect=True)
+def test_a_legacy_kepler_alone_fails_and_is_named(of_site: list[Finding]) -> None:
+    assert "no Kepler 0.10+ series in the last 15m; found Kepler 0.9 or older, which" in texts(of_site, FAIL)
+
+
+@pytest.mark.parametrize("of_site", ["virtual"], indirect=True)
+def test_kepler_without_energy_points_to_virtual_machines(of_site: list[Finding]) -> None:
+    assert "Kepler runs but shows no energy: most virtual machines have no RAPL" in texts(of_site, FAIL)
+
+
+@pytest.mark.parametrize("of_site", ["nothing"], indirect=True)
+def test_nothing_at_all_says_what_to_install(of_site: list[Finding]) -> None:
+    assert "no Kepler 0.10+ series in the last 15m: install Kepler and scrape it" in texts(of_site, FAIL)
+
+
+@pytest.mark.parametrize("of_site", ["mixed"], indirect=True)
+def test_several_clusters_behind_one_selector_fail_with_the_selector_to_set(of_site: list[Finding]) -> None:
+    assert "several cluster labels (a, b): set selector = '{cluster=\"...\"}'" in texts(of_site, FAIL)
+
+
+@pytest.mark.parametrize("of_site", ["slow"], indirect=True)
+def test_a_slow_scrape_is_a_note(of_site: list[Finding]) -> None:
+    assert "scraped about every 240 s: two missed scrapes break energy.max_gap" in texts(of_site, NOTE)
+
+
+@pytest.mark.parametrize("of_site", ["new"], indirect=True)
+def test_a_kepler_that_is_a_minute_old_is_not_taken_for_a_slow_one(of_site: list[Finding]) -> None:
+    assert "scraped about" not in texts(of_site, NOTE)
+
+
+@pytest.mark.parametrize(
+    ("place", "level", "says"),
+    [
+        ({"grid_zone": "IT-NO"}, NOTE, "static has no figure for IT-NO: it answers with the country's (IT)"),
+        ({"cloud": "aws", "region": "us-east-1"}, NOTE, "static's figures for US-VA are lifecycle by assumption"),
+        (
+            {"cloud": "aws", "region": "us-east-1"},
+            OK,
+            "the provider publishes PUE 1.15 (region, 2025); the config says 1.2",
+        ),
+        ({"grid_zone": "XX"}, FAIL, "no provider knows grid zone 'XX'"),
+    ],
+)
+def test_the_price_of_a_place_is_explained(
+    place: dict[str, object], level: int, says: str, tmp_path: Path, server: RunningServer, clock: RealClock
+) -> None:
+    endpoint = {"url": server.url, "selector": '{site="bare"}'}
+    assert says in texts(findings(settings(tmp_path, server.url, prometheus=[endpoint], **place), clock), level)
+
+
+def test_a_dead_cluster_does_not_hide_the_others_nor_the_stores(
+    tmp_path: Path, server: RunningServer, clock: RealClock
+) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    base = settings(tmp_path, server.url)
+    clusters = [
+        base.clusters[0].model_dump() | {"name": "dead", "prometheus": [{"url": dead}]},
+        base.clusters[0].model_dump(),
+    ]
+    both = Settings.model_validate({"warehouse": {"path": str(tmp_path / "w")}, "clusters": clusters})
+    found = list(doctor.examine(both, both.clusters, {}, clock))
+    assert [(one.level, one.text) for one in found if one.about == "dead"] == [
+        (FAIL, f"cannot reach {dead}: connection refused")
+    ]
+    assert len([one for one in found if one.about == "here"]) > 4
+    assert [one.level for one in found if one.about == "stores"] == [NOTE]
+    assert [one.level for one in found if one.about == "warehouse"] == [OK]
+
+
+def test_what_the_server_warns_of_is_passed_on(tmp_path: Path, clock: RealClock) -> None:
+    with misbehaving(data([], warnings=["store-2 is away"])) as odd:
+        assert "the server warns: store-2 is away" in texts(findings(settings(tmp_path, odd.url), clock), NOTE)
+
+
+def test_the_doctor_does_not_wait_for_a_server_that_is_down(tmp_path: Path, clock: RealClock) -> None:
+    with misbehaving(failure(503, "starting", Retry_After="20")) as odd:
+        began = time.monotonic()
+        found = findings(settings(tmp_path, odd.url), clock)
+    assert texts(found, FAIL) == f"{odd.url} answers 503: starting"
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(("window", "level", "days"), [("30d", OK, "30"), (None, NOTE, "0.042")])
+def test_a_prometheus_store_tells_its_horizon_and_how_to_widen_it(
+    window: str | None, level: int, days: str, tmp_path: Path, clock: RealClock
+) -> None:
+    with real_prometheus(tmp_path / "store", window=window) as store:
+        found = _of_store(tmp_path, store.url, clock)
+    assert found[0].level == level
+    assert found[0].text.startswith(f"takes hours up to {days} days old (Prometheus: out-of-order window ")
+    assert "; to widen it set storage.tsdb.out_of_order_time_window" in found[0].text
+    assert (found[1].level, found[1].text) == (OK, "prometheus: every sample counts once")
+
+
+@pytest.mark.parametrize("dedup", ["1ms", None])
+def test_a_victoria_metrics_store_must_count_a_sample_once(dedup: str | None, tmp_path: Path, clock: RealClock) -> None:
+    with real_victoria(tmp_path / "store", dedup=dedup) as store:
+        found = _of_store(tmp_path, store.url, clock)
+    assert found[-1].level == (OK if dedup else FAIL)
+    assert ("-dedup.minScrapeInterval=1ms" in found[-1].text) == (dedup is None)
+
+
+def _of_store(folder: Path, url: str, clock: RealClock) -> list[Finding]:
+    base = settings(folder, f"http://127.0.0.1:{free_port()}").model_dump()
+    given = Settings.model_validate(base | {"remote_write": [{"url": f"{url}/api/v1/write", "name": "s"}]})
+    return findings(given, clock, "store s")
+
+
+def test_the_command_prints_a_line_a_finding_and_ends_with_65_when_one_fails(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    entry = f'prometheus = [{{{{ url = "{server.url}", selector = \'{{{{site="{{site}}"}}}}\' }}}}]'
+    for site, code in (("healthy", 0), ("virtual", 65)):
+        folder = tmp_path / site
+        folder.mkdir()
+        product = Product(folder, server.url, CONFIG.replace('prometheus_url = "{url}"', entry.replace("{site}", site)))
+        said = product.call("doctor")
+        assert (said.code, said.errors) == (code, [])
+        assert {line[0] for line in said.out.splitlines()} == ({"✓", "!"} if code == 0 else {"✓", "!", "✗"})
+        assert [path.name for path in product.warehouse.iterdir()] == [".locks"], "the doctor writes no table"
