@@ -226,9 +226,10 @@ def _store(
     with Store(store_settings, settings.http, env, clock, settings.publish.horizon) as store:
         about = f"store {store.name}"
         horizon = store.horizon()
-        days = horizon.length / timedelta(days=1)
         level = NOTE if horizon.length < timedelta(days=2) else OK
+        days, hours = horizon.length / timedelta(days=1), horizon.length / timedelta(hours=1)
+        reach = f"{days:,.1f} days" if level == OK else f"{hours:.1f} h"
         advice = f"; to widen it {horizon.advice}" if horizon.advice else ""
-        yield Finding(level, about, f"takes hours up to {days:,.1f} days old ({horizon.explanation}){advice}")
+        yield Finding(level, about, f"takes hours up to {reach} old ({horizon.explanation}){advice}")
         store.refuse_doubling()
         yield Finding(OK, about, f"{store.kind}: every sample counts once")

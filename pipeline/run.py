@@ -25,7 +25,7 @@ from pipeline.site import Site, open_site
 from pipeline.tables import RUNS, values
 from pipeline.transforms.coverage import hour_state
 from pipeline.transforms.emissions import price, slots_with_energy
-from pipeline.transforms.energy import ENERGY, NODES, WITHHELD, Energy
+from pipeline.transforms.energy import NOTHING, Energy, join
 from pipeline.transforms.refold import better_covered
 from pipeline.transforms.revisions import revision_rows
 from pipeline.transforms.selection import Vintages, changed_vintages
@@ -148,21 +148,16 @@ def _fold_day(
         hours = set(due)
         if not job.dry_run:
             hours |= set(warehouse.recover(site.name, day, job.clock.now(), run_id).torn_hours)
-        energy = [_fold_hour(site, hour, oldest_ms) for hour in sorted(hours)]
-        rows, nodes = better_covered(
-            pa.concat_tables([e.rows for e in energy]),
-            pa.concat_tables([e.nodes for e in energy]),
-            _stored(warehouse, "emissions", site.name, day, hours),
-            _stored(warehouse, "node_energy", site.name, day, hours),
-        )
-        priced = _price(site, rows, vintages)
-        commits = [_commit(nodes, hour) for hour in sorted(hours)]
+        fresh = join([_fold_hour(site, hour, oldest_ms) for hour in sorted(hours)])
+        energy = better_covered(fresh, *_stored(warehouse, site.name, day, hours))
+        priced = _price(site, energy.rows, vintages)
+        commits = [_commit(energy.nodes, hour) for hour in sorted(hours)]
         outcome.add_rows(priced)
-        outcome.add_nodes(nodes)
-        outcome.add_checks([*checks.check_energy(nodes, _unmetered(energy)), *checks.check_prices(priced)])
+        outcome.add_nodes(energy.nodes)
+        outcome.add_checks([*checks.check_energy(energy.nodes, energy.unmetered), *checks.check_prices(priced)])
         for commit in commits:
             outcome.states[commit.state] = outcome.states.get(commit.state, 0) + 1
-        tables = DayTables(priced, nodes, pa.concat_tables([e.withheld for e in energy]))
+        tables = DayTables(priced, energy.nodes, energy.withheld)
         stamp = RunStamp(run_id, job.clock.now(), site.digest)
         if job.dry_run:
             outcome.hours_rewritten += len(hours)
@@ -183,13 +178,19 @@ def _fold_day(
 
 def _fold_hour(site: Site, hour: datetime, oldest_ms: int) -> Energy:
     if to_ms(hour) + MS_PER_HOUR + site.rules.max_gap_ms < oldest_ms:  # nothing can be there: do not ask
-        return Energy(ENERGY.empty_table(), NODES.empty_table(), WITHHELD.empty_table(), [])
+        return NOTHING
     return site.fold_hour(hour)
 
 
-def _stored(warehouse: Warehouse, table: str, cluster: str, day: date, hours: set[datetime]) -> pa.Table:
-    rows = warehouse.read_day(table, cluster, day)
-    return rows.filter(pa.array([hour in hours for hour in values(rows, "hour_utc")], pa.bool_()))
+def _stored(warehouse: Warehouse, cluster: str, day: date, hours: set[datetime]) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """What the warehouse holds of these hours: emissions, node_energy and quarantine rows."""
+
+    def of_hours(rows: pa.Table) -> pa.Table:
+        return rows.filter(pa.array([hour in hours for hour in values(rows, "hour_utc")], pa.bool_()))
+
+    tables = (warehouse.read_day(table, cluster, day) for table in ("emissions", "node_energy"))
+    emissions, node_energy = (of_hours(table) for table in tables)
+    return emissions, node_energy, of_hours(warehouse.quarantine(cluster, day))
 
 
 def _price(site: Site, rows: pa.Table, vintages: Vintages) -> pa.Table:
@@ -201,10 +202,6 @@ def _commit(nodes: pa.Table, hour: datetime) -> HourCommit:
     of_hour = nodes.filter(pa.array([h == hour for h in values(nodes, "hour_utc")], pa.bool_()))
     state = hour_state(of_hour)
     return HourCommit(hour, state, {"empty": "no samples", "partial": "holes or withheld node-hours"}.get(state))
-
-
-def _unmetered(energy: list[Energy]) -> list[str]:
-    return sorted({node for e in energy for node in e.unmetered})
 
 
 def _finish(warehouse: Warehouse, report: RunReport, now: datetime) -> None:

@@ -17,9 +17,10 @@ from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.reach import oldest_sample_ms
 from pipeline.tables import INTENSITY, TIMESTAMP, values
 from pipeline.transforms.coverage import Presence
-from pipeline.transforms.energy import Energy, FoldRules, fold
+from pipeline.transforms.energy import Energy, fold
 from pipeline.transforms.owners import Owners
 from pipeline.transforms.selection import SelectionRule
+from pipeline.transforms.sheet import FoldRules
 from pipeline.window import Clock, Window, to_ms
 
 PROVIDERS = (csv_file.NAME, yearly.NAME)

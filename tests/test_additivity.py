@@ -17,8 +17,9 @@ from pipeline.samples import Block, Transport
 from pipeline.sources.meters import kepler
 from pipeline.tables import values
 from pipeline.transforms.coverage import Presence
-from pipeline.transforms.energy import Energy, FoldRules, fold
+from pipeline.transforms.energy import Energy, fold
 from pipeline.transforms.owners import Owners
+from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
 from tests.transforms.made import Made, Points, differences, joined, shuffled
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.demo.fleet import churning, simulate
@@ -124,8 +125,7 @@ def test_a_503_that_recovers_within_the_budget_is_no_failure(
     product: Product, kepler: RunningServer, backfill: tuple[str, ...]
 ) -> None:
     product.replace("retry_seconds = 0", "retry_seconds = 5")
-    recovering = [failure(503, "starting", Retry_After="0"), Answer(302), data([], warnings=["store-2 is away"])]
-    with misbehaving(recovering[0], recovering[2]) as server:
+    with misbehaving(failure(503, "starting"), data([], warnings=["store-2 is away"])) as server:
         product.replace(kepler.url, server.url)
         said = product.call(*backfill)
     assert len(server.asked) > 1
@@ -185,22 +185,12 @@ def test_a_time_that_is_none(start: str, end: str, says: str, product: Product) 
         ('grid_zone = "DE"', 'grid_zone = "DEE"', "no provider knows grid zone 'DEE': did you mean EE or DE"),
         ('grid_zone = "DE"', 'cloud = "aws"\nregion = "eu-centrall-1"', "did you mean 'eu-central-1'?"),
         ("pue = 1.2", "", "clusters.0.pue is missing: there is no silent default, write pue = 1.2"),
-        ("pue = 1.2", "pue = 0.9", "clusters.0.pue: Input should be greater than or equal to 1"),
         ("pue = 1.2", "pue = 1.2\nenergy_stepp = 1", "unknown key clusters.0.energy_stepp: did you mean 'energy_step'"),
-        ("[http]", "[htttp]", "unknown key htttp: did you mean 'http'?"),
-        ("timeout_seconds", "timeout", "unknown key http.timeout: did you mean 'timeout_seconds'?"),
         ('path = "{warehouse}"', 'path = "s3://bucket/prefix"', "object stores are not supported in this version"),
         ('prometheus_url = "{url}"', 'prometheus = [{{url="{url}"}}, {{url="{url}"}}]', "exactly one prometheus"),
-        ('prometheus_url = "{url}"', 'prometheus_url = "localhost:9090"', "'localhost:9090' is not an http(s) address"),
         ('prometheus_url = "{url}"', 'prometheus_url = "http://u:s3cret@h"', "credentials do not belong in an address"),
-        ('prometheus_url = "{url}"', "", "clusters.0.prometheus is missing: write prometheus_url"),
-        ('name = "prod-eu"', 'name = "Prod EU"', "cluster name 'Prod EU': use 1 to 63 of a-z, 0-9 and single '-'"),
         ("[http]", '[intensity]\nproviders = ["electricity_maps"]\n[http]', "unknown intensity provider"),
-        ("[http]", '[intensity]\nfactor_type = "direct"\n[http]', "provider static has lifecycle factors only"),
         ("[http]", '[intensity]\nproviders = ["csv"]\n[http]', "provider csv needs [intensity.csv] path"),
-        ("[http]", 'intensity = "static"\n[http]', "clusters.0.intensity: Input should be"),
-        ("[http]", '[energy]\nmax_gap = "10 minutes"\n[http]', "'10 minutes' is not a duration: write 30s, 10m"),
-        ("[http]", '[energy]\nmax_gap = "20m"\n[http]', "settle must exceed max_gap"),
         ("[http", "[http", "is not TOML"),
     ],
 )  # fmt: skip
@@ -238,7 +228,6 @@ def test_an_unknown_cluster_names_the_nearest(product: Product) -> None:
     assert product.files == {}
 
 
-@pytest.mark.parametrize("command", [("config", "check"), ("run",)])
 @pytest.mark.parametrize(
     ("key", "says"),
     [
@@ -249,11 +238,9 @@ def test_an_unknown_cluster_names_the_nearest(product: Product) -> None:
         ('bearer_token_env = "UMLAUT"', "the bearer token in UMLAUT is not ASCII"),
     ],
 )
-def test_a_secret_that_is_not_usable(
-    key: str, says: str, command: tuple[str, ...], product: Product, kepler: RunningServer
-) -> None:
+def test_a_secret_that_is_not_usable(key: str, says: str, product: Product, kepler: RunningServer) -> None:
     product.replace(f'prometheus_url = "{kepler.url}"', f'prometheus = [{{ url = "{kepler.url}", {key} }}]')
-    said = product.call(*command, env={"TWO_LINES": "s3cret\nX: y", "EMPTY": " ", "UMLAUT": "s3cret\u00e4"})
+    said = product.call("run", env={"TWO_LINES": "s3cret\nX: y", "EMPTY": " ", "UMLAUT": "s3cret\u00e4"})
     assert said.code == USAGE
     assert says in said.only_error()
     assert "s3cret" not in said.out + said.err
@@ -367,8 +354,6 @@ def test_a_full_disk_keeps_what_was_there(
 
 def _is_whole(product: Product) -> None:
     """No temporary file, and every parquet file can be read to its end."""
-    import pyarrow.parquet as pq  # noqa: PLC0415 # here alone
-
     assert not [name for name in product.files if name.endswith(".tmp") or "/." in name]
     for path in product.warehouse.rglob("*.parquet"):
         assert pq.ParquetFile(path).read().num_rows > 0
@@ -398,7 +383,6 @@ def test_a_good_warehouse_and_a_dead_store_is_to_be_tried_again(product: Product
         ("select 1; select 2", "give exactly one SQL statement, not 2"),
         ("no/such/file.sql", "no query file at no/such/file.sql"),
         ("select * from read_csv('/etc/passwd')", "SQL: "),
-        ("selec 1", "SQL: "),
     ],
 )
 def test_a_question_that_cannot_be_answered(query: str, says: str, product: Product) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.checks import Check, check_energy, check_prices
 from pipeline.tables import EMISSIONS
-from pipeline.transforms.energy import NODES
+from pipeline.transforms.sheet import NODES
 from tests.transforms.made import START
 
 SOUND = {

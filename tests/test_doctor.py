@@ -192,14 +192,14 @@ def test_the_doctor_does_not_wait_for_a_server_that_is_down(tmp_path: Path, cloc
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize(("window", "level", "days"), [("30d", OK, "30"), (None, NOTE, "0.042")])
+@pytest.mark.parametrize(("window", "level", "reach"), [("30d", OK, "30.0 days"), (None, NOTE, "1.0 h")])
 def test_a_prometheus_store_tells_its_horizon_and_how_to_widen_it(
-    window: str | None, level: int, days: str, tmp_path: Path, clock: RealClock
+    window: str | None, level: int, reach: str, tmp_path: Path, clock: RealClock
 ) -> None:
     with real_prometheus(tmp_path / "store", window=window) as store:
         found = _of_store(tmp_path, store.url, clock)
     assert found[0].level == level
-    assert found[0].text.startswith(f"takes hours up to {days} days old (Prometheus: out-of-order window ")
+    assert found[0].text.startswith(f"takes hours up to {reach} old (Prometheus: out-of-order window ")
     assert "; to widen it set storage.tsdb.out_of_order_time_window" in found[0].text
     assert (found[1].level, found[1].text) == (OK, "prometheus: every sample counts once")
 

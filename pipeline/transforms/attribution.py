@@ -123,7 +123,7 @@ class Reconciled:
         workload_joules: (workloads, steps), after scaling; zero where withheld.
         withheld_joules: (workloads, steps), what a failed node-hour would have given them.
         active_joules, idle_joules, bridged_joules, system_joules: (meters, steps).
-        scale: (meters, hours), workload energy kept over workload energy measured.
+        scale: (meters, hours), workload energy that fits into active over workload energy measured.
         withheld: (meters, hours), workloads exceeded active beyond tolerance.
         excess_joules: (meters, hours), by how much.
     """

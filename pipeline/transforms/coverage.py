@@ -1,7 +1,6 @@
 """How much of an hour a node should have been metered, and whether an hour is whole."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -15,17 +14,18 @@ State: TypeAlias = Literal["complete", "partial", "empty"]
 HOLE_RATIO = 0.01  # a shorter hole is a scrape's jitter
 
 
-@dataclass(frozen=True, slots=True)
 class Presence:
     """Stamps at which nodes were seen, by whatever sees them best.
 
-    Attributes:
+    Args:
         stamps_ms: rising stamps of each node.
         created_ms: when Kubernetes says a node was created, where known.
     """
 
-    stamps_ms: Mapping[str, Int64s]
-    created_ms: Mapping[str, int]
+    def __init__(self, stamps_ms: Mapping[str, Int64s], created_ms: Mapping[str, int]) -> None:
+        self.stamps_ms, self.created_ms = stamps_ms, created_ms
+        everyone = list(stamps_ms.values())
+        self._anyone_ms = np.unique(np.concatenate(everyone)) if everyone else np.zeros(0, dtype=np.int64)
 
     def saw(self, node: str, hour_ms: int) -> bool:
         """Whether the node was seen inside the hour."""
@@ -41,19 +41,22 @@ class Presence:
         """
         stamps = self.stamps_ms.get(node, np.zeros(0, dtype=np.int64))
         end_ms = hour_ms + MS_PER_HOUR
-        near = stamps[(stamps >= hour_ms - max_gap_ms) & (stamps <= end_ms + max_gap_ms)]
+        near = _within(stamps, hour_ms - max_gap_ms, end_ms + max_gap_ms)
         inside = near[(near > hour_ms) & (near <= end_ms)]
         if len(inside) == 0:
             return 0.0
-        anyone = np.concatenate(list(self.stamps_ms.values()))
-        anyone = anyone[(anyone >= hour_ms - max_gap_ms) & (anyone <= end_ms + max_gap_ms)]
-        silent_after = anyone.max() - near[-1] <= max_gap_ms // 2
-        silent_before = near[0] - anyone.min() <= max_gap_ms // 2
+        anyone = _within(self._anyone_ms, hour_ms - max_gap_ms, end_ms + max_gap_ms)
+        silent_after = anyone[-1] - near[-1] <= max_gap_ms // 2
+        silent_before = near[0] - anyone[0] <= max_gap_ms // 2
         left = hour_ms if near[0] <= hour_ms or silent_before else int(inside[0])
         right = end_ms if near[-1] > end_ms or silent_after else int(inside[-1])
         if node in self.created_ms:
             left = max(hour_ms, self.created_ms[node])
         return max(0, right - left) / MS_PER_HOUR
+
+
+def _within(rising_ms: Int64s, first_ms: int, last_ms: int) -> Int64s:
+    return rising_ms[np.searchsorted(rising_ms, first_ms) : np.searchsorted(rising_ms, last_ms, side="right")]
 
 
 def hour_state(nodes: pa.Table) -> State:

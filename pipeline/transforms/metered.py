@@ -14,6 +14,7 @@ from pipeline.transforms.counters import Intervals, StampIndex
 from pipeline.units import MS_PER_HOUR, MS_PER_SECOND
 
 MAX_SOCKETS = 8
+SURGE = 4  # how many times the last known power a restart interval may show before it is not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def _bridge(readings: NodeReadings, pair: Int64s, k: int, steady_watts: Floats, 
     expected = watts * (readings.stamp_ms[second] - readings.stamp_ms[first]) / MS_PER_SECOND
     active = readings.active_joules[second]
     raw_rise = readings.raw_joules[second] - readings.raw_joules[first]
-    rise = _plausible(float(raw_rise), active, active + 2 * expected, readings.ranges_joules[readings.meter[first]])
+    rise = _plausible(float(raw_rise), active, active + SURGE * expected, readings.ranges_joules[readings.meter[first]])
     if rise is not None:
         return float(rise - active)
     return float(expected - active) if expected > active else 0.0

@@ -6,29 +6,34 @@ Raw samples expire; folding an hour again after they did must never lower what i
 import pyarrow as pa
 
 from pipeline.tables import values
-from pipeline.transforms.energy import ENERGY, NODES
+from pipeline.transforms.energy import Energy
 
 COVERAGE_TOLERANCE = 1e-6  # the same samples give the same coverage; anything more is a real difference
 
 
-def better_covered(
-    new_rows: pa.Table, new_nodes: pa.Table, old_rows: pa.Table, old_nodes: pa.Table
-) -> tuple[pa.Table, pa.Table]:
-    """Energy rows and node rows of some hours, per (node, hour) of the better covered fold; ties go to the new.
+def better_covered(new: Energy, old_rows: pa.Table, old_nodes: pa.Table, old_quarantine: pa.Table) -> Energy:
+    """Per (hour, node) the rows of the better covered fold; ties go to the new one.
 
     Args:
-        new_rows: schema ENERGY.
-        new_nodes: schema NODES.
+        new: the new fold of some hours.
         old_rows: stored emissions rows of the same hours.
         old_nodes: stored node_energy rows of the same hours.
+        old_quarantine: stored quarantine rows of the same hours.
     """
-    new_coverage, old_coverage = _coverage(new_nodes), _coverage(old_nodes)
+    new_coverage, old_coverage = _coverage(new.nodes), _coverage(old_nodes)
     stays = {key for key, ratio in old_coverage.items() if ratio > new_coverage.get(key, -1.0) + COVERAGE_TOLERANCE}
+
+    def merged(fresh: pa.Table, stored: pa.Table) -> pa.Table:
+        kept = _only(stored.select(fresh.column_names), stays, kept=True)
+        return pa.concat_tables([_only(fresh, stays, kept=False), kept])
+
     if not stays:
-        return new_rows, new_nodes
-    return (
-        pa.concat_tables([_only(new_rows, stays, kept=False), _only(old_rows.select(ENERGY.names), stays, kept=True)]),
-        pa.concat_tables([_only(new_nodes, stays, kept=False), _only(old_nodes.select(NODES.names), stays, kept=True)]),
+        return new
+    return Energy(
+        rows=merged(new.rows, old_rows),
+        nodes=merged(new.nodes, old_nodes),
+        withheld=merged(new.withheld, old_quarantine),
+        unmetered=new.unmetered,
     )
 
 

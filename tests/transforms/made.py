@@ -16,8 +16,9 @@ from pipeline.samples import Block, MeterSamples, Samples
 from pipeline.sources.meters.kepler import NODE_IDENTITY, POD_IDENTITY, POD_NAMES, RAPL_RANGES_JOULES
 from pipeline.tables import EMISSIONS_KEY, NODE_ENERGY_KEY
 from pipeline.transforms.coverage import Presence
-from pipeline.transforms.energy import Energy, FoldRules, fold
+from pipeline.transforms.energy import Energy, fold
 from pipeline.transforms.owners import Owners
+from pipeline.transforms.sheet import FoldRules
 from pipeline.window import Window, to_ms
 
 START = datetime(2026, 11, 3, 10, tzinfo=UTC)

@@ -153,7 +153,7 @@ class Meter:
             bridge = self.raw[end] - self.raw[start] - self.active[end]
             for sockets in range(MOST_SOCKETS + 1):
                 moved = {bridge + turn * sockets * joules for joules in self.ranges for turn in (-1, 1)}
-                plausible = [value for value in moved if 0 <= value <= 2 * expected]
+                plausible = [value for value in moved if 0 <= value <= 4 * expected]
                 if plausible:
                     if len(plausible) == 1:
                         return plausible[0]

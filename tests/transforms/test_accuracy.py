@@ -12,8 +12,9 @@ from pipeline.demo.fleet import Fleet, churning, simulate
 from pipeline.demo.servers import PrometheusBinary
 from pipeline.demo.transport import FleetTransport
 from pipeline.sources.meters import kepler
-from pipeline.transforms.energy import Energy, FoldRules, fold
+from pipeline.transforms.energy import Energy, fold
 from pipeline.transforms.owners import Owners
+from pipeline.transforms.sheet import FoldRules
 from pipeline.units import MS_PER_MINUTE
 from pipeline.window import Clock
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.transforms.coverage import Presence, hour_state
-from pipeline.transforms.energy import NODES
+from pipeline.transforms.sheet import NODES
 from tests.transforms.made import Made, Points, clock, line, only, scrapes, stamp_ms
 
 GAP_MS = 600_000

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.tables import values
 from pipeline.transforms.emissions import price, slots_with_energy
-from pipeline.transforms.energy import ENERGY
 from pipeline.transforms.selection import MISSING, SLOTS, Answer
+from pipeline.transforms.sheet import ENERGY
 from tests.transforms.made import START
 
 

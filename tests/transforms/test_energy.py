@@ -12,8 +12,8 @@ from pipeline.demo.transport import FleetTransport
 from pipeline.samples import Block, MeterSamples
 from pipeline.sources.meters import kepler
 from pipeline.tables import METHOD_VERSION, values
-from pipeline.transforms.energy import ENERGY, NODES, WITHHELD
 from pipeline.transforms.owners import Owners
+from pipeline.transforms.sheet import ENERGY, NODES, WITHHELD
 from tests.transforms.made import START, Made, differences, joules, line, only, scrapes, stamp_ms, where, window_of
 
 AT = scrapes("09:45", "12:15")

@@ -14,8 +14,9 @@ from pipeline.demo.series import METRIC, Series, block_of
 from pipeline.demo.transport import FleetTransport
 from pipeline.samples import Block, Transport
 from pipeline.sources.meters import kepler
-from pipeline.transforms.energy import Energy, FoldRules, fold
+from pipeline.transforms.energy import Energy, fold
 from pipeline.transforms.owners import Owners
+from pipeline.transforms.sheet import FoldRules
 from pipeline.units import MS_PER_MINUTE
 from pipeline.window import HOUR, Window, to_ms
 from tests.transforms.oracle import NodeHour, Result, loop

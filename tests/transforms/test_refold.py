@@ -6,14 +6,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.tables import EMISSIONS, NODE_ENERGY
-from pipeline.transforms.energy import ENERGY, NODES
+from pipeline.tables import EMISSIONS, NODE_ENERGY, QUARANTINE
+from pipeline.transforms.energy import Energy
 from pipeline.transforms.refold import better_covered
+from pipeline.transforms.sheet import ENERGY, NODES, WITHHELD
 from tests.transforms.made import START
 
 LATER = START + timedelta(hours=1)
 
-Fold = tuple[pa.Table, pa.Table]
+Fold = tuple[pa.Table, pa.Table, pa.Table]
 
 
 def fold(*nodes: tuple[Any, ...], stored: bool = False) -> Fold:
@@ -25,18 +26,25 @@ def fold(*nodes: tuple[Any, ...], stored: bool = False) -> Fold:
     metered = [
         {"hour_utc": h, "node": n, "component": c, "coverage_ratio": k, "metered_joules": j} for h, n, c, k, j in nodes
     ]
-    if stored:
-        return pa.Table.from_pylist(rows, EMISSIONS), pa.Table.from_pylist(metered, NODE_ENERGY)
-    return pa.Table.from_pylist(rows, ENERGY), pa.Table.from_pylist(metered, NODES)
+    withheld = [{"hour_utc": h, "node": n, "component": c, "energy_joules": j} for h, n, c, _, j in nodes]
+    schemas = (EMISSIONS, NODE_ENERGY, QUARANTINE) if stored else (ENERGY, NODES, WITHHELD)
+    tables = (pa.Table.from_pylist(t, s) for t, s in zip((rows, metered, withheld), schemas, strict=True))
+    return tuple(tables)
 
 
 def kept(new: Fold, old: Fold) -> dict[tuple[Any, ...], float]:
-    rows, nodes = better_covered(*new, *old)
-    assert (rows.schema, nodes.schema) == (ENERGY, NODES)
-    of_rows = {(r["hour_utc"], r["node"], r["component"]): r["energy_joules"] for r in rows.to_pylist()}
-    of_nodes = {(r["hour_utc"], r["node"], r["component"]): r["metered_joules"] for r in nodes.to_pylist()}
-    assert of_rows == of_nodes
-    assert len(of_rows) == rows.num_rows
+    energy = better_covered(Energy(*new, []), *old)
+    assert (energy.rows.schema, energy.nodes.schema, energy.withheld.schema) == (ENERGY, NODES, WITHHELD)
+    of_rows, of_nodes, of_withheld = (
+        {(r["hour_utc"], r["node"], r["component"]): r[amount] for r in table.to_pylist()}
+        for table, amount in (
+            (energy.rows, "energy_joules"),
+            (energy.nodes, "metered_joules"),
+            (energy.withheld, "energy_joules"),
+        )
+    )
+    assert of_rows == of_nodes == of_withheld
+    assert len(of_rows) == energy.rows.num_rows
     return of_rows
 
 
