@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pipeline import __version__
-from pipeline.config import Settings, load
+from pipeline.config import load
 from pipeline.errors import CarbonEtlError, ConfigError
+from pipeline.settings import Settings
 from pipeline.window import Window, parse_time
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

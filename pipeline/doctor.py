@@ -8,8 +8,8 @@ from statistics import median
 
 import numpy as np
 
-from pipeline.config import ClusterSettings, Settings, StoreSettings
 from pipeline.errors import CarbonEtlError
+from pipeline.settings import ClusterSettings, Settings, StoreSettings
 from pipeline.sinks import locks
 from pipeline.sinks.horizons import duration
 from pipeline.sinks.stores import Store

@@ -5,9 +5,9 @@ from datetime import datetime
 
 import pyarrow as pa
 
-from pipeline.config import Settings
 from pipeline.errors import CarbonEtlError, RemoteWriteError
 from pipeline.report import ClusterOutcome, RunReport, StoreOutcome
+from pipeline.settings import Settings
 from pipeline.sinks.publish import PublishReport, RunNumbers, pipeline_series, publish, write_now
 from pipeline.sinks.rounds import stamp_ms
 from pipeline.sinks.stores import Store

@@ -14,10 +14,10 @@ import pyarrow as pa
 import structlog
 
 from pipeline import __version__, checks, plan
-from pipeline.config import Settings
-from pipeline.errors import SinkError, SourceError, SourceRejected
+from pipeline.errors import ConfigError, SchemaError, SinkError, SourceError, SourceRejected
 from pipeline.publication import publish_cluster
 from pipeline.report import ClusterOutcome, RunReport
+from pipeline.settings import Settings
 from pipeline.sinks import views
 from pipeline.sinks.partitions import OnEffect, nothing
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
@@ -73,7 +73,7 @@ def run(job: Job, clusters: list[str], window: Window | None) -> RunReport:
         report.clusters.append(outcome)
         try:
             _fold_cluster(job, site, warehouse, window, run_id, outcome)
-        except (SourceError, SinkError) as error:
+        except (SourceError, SinkError, SchemaError) as error:
             outcome.failures.append(str(error))
             report.errors.append(error)
         outcome.warnings += sorted(set(site.warnings))
@@ -114,7 +114,12 @@ def _hours(
 ) -> list[datetime]:
     settle = job.settings.energy.settle
     if window is not None:
-        return [hour for hour in window.hours() if hour + HOUR <= plan.last_closed(now, settle)]
+        closed = plan.last_closed(now, settle)
+        if window.start >= closed:
+            raise ConfigError(f"no hour of {window} is closed yet: the newest closed one ends at {closed:%FT%H:%MZ}")
+        if window.end > closed:
+            site.warnings.append(f"hours from {closed:%FT%H:%MZ} on are not closed yet and left out")
+        return [hour for hour in window.hours() if hour < closed]
     known = warehouse.hours(site.name)
     first = site.settings.start or (min(values(known, "hour_utc")) if known.num_rows else from_ms(oldest_ms))
     return plan.due_hours(known, floor_hour(first), now, settle)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.config import ClusterSettings, Settings
 from pipeline.errors import ConfigError
+from pipeline.settings import ClusterSettings, Settings
 from pipeline.sources import ownership, presence
 from pipeline.sources.grid import csv_file, yearly
 from pipeline.sources.meters import kepler

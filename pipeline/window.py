@@ -38,7 +38,8 @@ def parse_time(text: str, what: str = "time") -> datetime:
     except ValueError:
         raise ConfigError(f"{what} {text!r} is not ISO 8601: write it like 2026-11-01T00:00Z") from None
     if moment.tzinfo is None:
-        raise ConfigError(f"{what} {text!r} has no time zone: write {text}Z for UTC, or {text}+01:00")
+        moment_text = text if "T" in text or " " in text else f"{text}T00:00"
+        raise ConfigError(f"{what} {text!r} has no time zone: write {moment_text}Z for UTC, or {moment_text}+01:00")
     return moment.astimezone(UTC)
 
 

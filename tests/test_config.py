@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Settings, load
+from pipeline.config import load
 from pipeline.errors import ConfigError
+from pipeline.settings import Settings
 
 SECRET = "hunter2-s3cret"  # noqa: S105 # what must never be seen
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)

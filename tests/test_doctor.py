@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import doctor
-from pipeline.config import Settings
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from pipeline.doctor import FAIL, NOTE, OK, Finding
+from pipeline.settings import Settings
 from pipeline.sources.meters import kepler
 from tests.conftest import RealClock
 from tests.misbehaving import data, failure, misbehaving

@@ -24,7 +24,7 @@ TEMPORARY = ".tmp"
 ABANDONED_AFTER = timedelta(hours=1)  # no table takes that long to write: older ones belong to dead processes
 ROW_GROUP_ROWS = 122_880
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT}
+UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
 
 
 def nothing(_effect: str) -> None:

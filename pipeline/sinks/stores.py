@@ -15,8 +15,8 @@ from typing import Any, Literal, NoReturn, Self, TypeAlias
 
 import httpx
 
-from pipeline.config import HttpSettings, StoreSettings
 from pipeline.errors import RemoteWriteError
+from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import horizons, remote_write
 from pipeline.sinks.horizons import Horizon, duration
 from pipeline.sinks.remote_write import Answer, Labels, Sample

@@ -12,7 +12,7 @@ import typer
 import typer.main
 
 import pipeline
-from pipeline import config, errors, tables
+from pipeline import config, credentials, errors, settings, tables
 from pipeline.checks import check_energy, check_prices
 from pipeline.cli import app
 from pipeline.report import CHECK_FAILED, PARTIAL_FAILURE
@@ -121,7 +121,7 @@ def test_the_defaults_of_options_are_the_programs(command: str) -> None:
             assert documented in ("all", "the config's"), parameter.name
 
 
-def parts(model: type[config.Part], path: str) -> Iterator[tuple[str, type[config.Part]]]:
+def parts(model: type[credentials.Part], path: str) -> Iterator[tuple[str, type[credentials.Part]]]:
     """Every part of the configuration by its dotted path; a part that another inherits from is visited once."""
     yield path, model
     for name, field in model.model_fields.items():
@@ -132,7 +132,7 @@ def parts(model: type[config.Part], path: str) -> Iterator[tuple[str, type[confi
 
 def keys() -> dict[str, dict[str, Any]]:
     """Keys of each part and their fields; parts of the whole configuration are no keys."""
-    return {path: dict(model.model_fields) for path, model in parts(config.Settings, "") if path}
+    return {path: dict(model.model_fields) for path, model in parts(settings.Settings, "") if path}
 
 
 def config_headings() -> dict[str, str]:

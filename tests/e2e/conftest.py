@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Settings, load
+from pipeline.config import load
 from pipeline.demo.fleet import Fleet, churning, simulate
 from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import (
@@ -23,6 +23,7 @@ from pipeline.demo.servers import (
 )
 from pipeline.report import RunReport
 from pipeline.run import Job, run
+from pipeline.settings import Settings
 from pipeline.window import HOUR, Window
 
 DAY = datetime(2026, 11, 3, tzinfo=UTC)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import HttpSettings, StoreSettings
 from pipeline.errors import SchemaError
+from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import publish as publishing
 from pipeline.sinks import rounds
 from pipeline.sinks.horizons import Horizon

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pipeline.config import HttpSettings, StoreSettings
 from pipeline.errors import ConfigError, RemoteWriteError
+from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import horizons
 from pipeline.sinks.remote_write import Sample, UnsettledWriteError
 from pipeline.sinks.stores import Store, equal

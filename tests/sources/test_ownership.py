@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pipeline.config import HttpSettings, PrometheusEndpoint
 from pipeline.demo.servers import PrometheusBinary, free_port, start_prometheus
+from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources import ownership
 from pipeline.sources.presence import read_presence
 from pipeline.sources.prometheus.api_client import PrometheusServer

@@ -15,9 +15,9 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import MetricValueConversionError, PrometheusApiClientException
 from urllib3 import Retry
 
-from pipeline.config import HttpSettings, PrometheusEndpoint
 from pipeline.errors import SourceMalformed, SourceRejected, SourceUnavailable
 from pipeline.samples import Block
+from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.selectors import Matcher, parse_matchers
 from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.units import MS_PER_SECOND

@@ -9,11 +9,11 @@ import prometheus_api_client
 import prometheus_api_client.exceptions as library_errors
 import pytest
 
-from pipeline.config import HttpSettings, PrometheusEndpoint
 from pipeline.demo.fleet import Fleet
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from pipeline.demo.transport import FleetTransport
 from pipeline.errors import ConfigError, SourceError, SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import Matcher, selector
 from tests.conftest import RealClock

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.config import HttpSettings, PrometheusEndpoint
 from pipeline.demo.servers import PrometheusBinary, free_port, start_prometheus
+from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.reach import oldest_sample_ms
 from pipeline.sources.prometheus.selectors import Matcher

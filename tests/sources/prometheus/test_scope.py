@@ -9,7 +9,8 @@ import promql_parser as parser
 import pytest
 
 from pipeline import doctor
-from pipeline.config import Settings, load
+from pipeline.config import load
+from pipeline.settings import Settings
 from pipeline.site import open_site
 from tests.conftest import RealClock
 from tests.misbehaving import Misbehaving, data, misbehaving
