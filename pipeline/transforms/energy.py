@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.samples import MeterSamples
-from pipeline.transforms.attribution import fold_workloads, reconcile
+from pipeline.samples import Bools, Floats, MeterSamples
+from pipeline.transforms.attribution import fold_workloads
 from pipeline.transforms.counters import StepGrid
 from pipeline.transforms.coverage import Presence
-from pipeline.transforms.metered import fold_meters
+from pipeline.transforms.folded import Consumer, Cross, Folded, Marks
+from pipeline.transforms.metered import fold_meters, unplaced_joules
 from pipeline.transforms.owners import Owners
-from pipeline.transforms.readings import Aligned, align
+from pipeline.transforms.readings import align, names_by_hour
+from pipeline.transforms.reconciliation import reconcile
 from pipeline.transforms.sheet import ENERGY, NODES, WITHHELD, FoldRules, Sheet
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE
 from pipeline.window import Window
@@ -49,6 +51,7 @@ def join(parts: Sequence[Energy]) -> Energy:
     )
 
 
+REGISTER = "kepler_node_cpu_joules_total"
 NOTHING = Energy(ENERGY.empty_table(), NODES.empty_table(), WITHHELD.empty_table(), [])
 
 
@@ -60,33 +63,70 @@ def fold(
     started_ms: dict[str, int],
     presence: Presence | None,
 ) -> Energy:
-    """Energy of all whole hours of `window`, from samples that reach `max_gap` beyond both its edges.
+    """Energy of all whole hours of `window` by a meter of counters, from samples `max_gap` beyond both its edges.
 
     Where `presence` did not see a node in an hour, the meter's own scrapes tell when it was there.
     """
+    return book(fold_counters(samples, rules.max_gap_ms, started_ms), window, rules, owners, presence)
+
+
+def fold_counters(samples: MeterSamples, max_gap_ms: int, started_ms: dict[str, int]) -> Folded:
+    """A meter of active, idle and workload counters, folded."""
     aligned = align(samples, started_ms)
-    metered = fold_meters(aligned.readings, rules.max_gap_ms)
+    metered = fold_meters(aligned.readings, max_gap_ms)
+    readings, restarted = metered.readings, metered.pair[metered.restarted] + 1
+    return Folded(
+        meter=samples.meter,
+        meters=aligned.meters,
+        active=metered.active,
+        idle=metered.idle,
+        bridged=metered.bridged,
+        consumers=[Consumer(int(meter), uid) for meter, uid in zip(aligned.workloads.meter, aligned.uids, strict=True)],
+        used=fold_workloads(aligned.workloads, metered, max_gap_ms),
+        names=lambda hour_end_ms: names_by_hour(aligned, hour_end_ms, max_gap_ms),
+        readings=Marks(readings.meter, readings.stamp_ms),
+        restarts=Marks(readings.meter[restarted], readings.stamp_ms[restarted]),
+        wraps=Marks(metered.wrapped.code, metered.wrapped.end_ms),
+        unplaced=lambda start_ms, hours: unplaced_joules(readings, metered, start_ms, hours, max_gap_ms),
+        cross=Cross(REGISTER, metered.raw, metered.compared, metered.unknown),
+        unmetered=aligned.unmetered,
+    )
+
+
+def book(folded: Folded, window: Window, rules: FoldRules, owners: Owners, presence: Presence | None) -> Energy:
+    """A folded meter's intervals as rows: spread over steps, reconciled, named."""
     hours = window.hour_count
     grid = StepGrid(window.start_ms, rules.step_minutes * MS_PER_MINUTE, hours * 60 // rules.step_minutes)
     by_hour = StepGrid(window.start_ms, MS_PER_HOUR, hours)
-    intervals = fold_workloads(aligned.workloads, metered, rules.max_gap_ms)
-    meters = len(aligned.meters)
-    active, idle, bridged = (grid.spread(part, meters) for part in (metered.active, metered.idle, metered.bridged))
-    of_workloads = grid.spread(intervals, len(aligned.uids))
-    result = reconcile(of_workloads, aligned.workloads.meter, active, idle, bridged, hours)
-    covered_ms = by_hour.cover(metered.active, meters)
+    meters, consumers = len(folded.meters), len(folded.consumers)
+    active, idle, bridged = (grid.spread(part, meters) for part in (folded.active, folded.idle, folded.bridged))
+    used_ms = by_hour.cover(folded.used, consumers)
     sheet = Sheet(
-        samples.meter, aligned, metered, result, rules, window, owners,
-        covered_ms=covered_ms,
-        workload_ms=by_hour.cover(intervals, len(aligned.uids)),
-        sightings=(*([presence] if presence else []), _own_presence(aligned)),
+        folded, rules, window, owners,
+        result=reconcile(
+            grid.spread(folded.used, consumers), folded.consumer_meter, folded.is_system,
+            _measured(folded, used_ms), active, idle, bridged,
+        ),
+        covered_ms=by_hour.cover(folded.active, meters),
+        used_ms=used_ms,
+        sightings=(*([presence] if presence else []), _own_presence(folded)),
     )  # fmt: skip
-    energy, withheld = sheet.rows()
-    return Energy(energy, sheet.nodes(by_hour), withheld, aligned.unmetered)
+    rows, withheld = sheet.rows()
+    return Energy(rows, sheet.nodes(by_hour), withheld, folded.unmetered)
 
 
-def _own_presence(aligned: Aligned) -> Presence:
+def _measured(folded: Folded, used_ms: Floats) -> Bools:
+    """Hours in which a node meter has system consumers of its own; shape (meters, hours)."""
+    measured = np.zeros((len(folded.meters), used_ms.shape[1]), dtype=bool)
+    for consumer in np.flatnonzero(folded.is_system):
+        measured[folded.consumers[consumer].meter] |= used_ms[consumer] > 0
+    return measured
+
+
+def _own_presence(folded: Folded) -> Presence:
     """Nodes as their own meters saw them."""
-    seen = np.unique(np.stack((aligned.readings.node[aligned.readings.meter], aligned.readings.stamp_ms)), axis=1)
-    edges = np.searchsorted(seen[0], np.arange(len(aligned.nodes) + 1))
-    return Presence({node: seen[1, edges[i] : edges[i + 1]] for i, node in enumerate(aligned.nodes)}, {})
+    names = sorted({node for node, _ in folded.meters})
+    node = np.array([names.index(node) for node, _ in folded.meters], dtype=np.int64)
+    seen = np.unique(np.stack((node[folded.readings.meter], folded.readings.stamp_ms)), axis=1)
+    edges = np.searchsorted(seen[0], np.arange(len(names) + 1))
+    return Presence({name: seen[1, edges[i] : edges[i + 1]] for i, name in enumerate(names)}, {})

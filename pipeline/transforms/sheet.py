@@ -7,17 +7,16 @@ import pyarrow as pa
 
 from pipeline.samples import Floats
 from pipeline.tables import EMISSIONS, METHOD_VERSION, NODE_ENERGY, QUARANTINE
-from pipeline.transforms.attribution import Reconciled
 from pipeline.transforms.counters import StepGrid
 from pipeline.transforms.coverage import Presence
-from pipeline.transforms.metered import Metered, unplaced_joules
+from pipeline.transforms.folded import Consumer, Folded, Marks
 from pipeline.transforms.owners import Owners
-from pipeline.transforms.readings import Aligned, names_by_hour
+from pipeline.transforms.reconciliation import Reconciled
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import Window, from_ms
 
 EXCESS = "workloads_exceed_active"
-REGISTER = "kepler_node_cpu_joules_total"
+RESIDUAL = "residual"
 
 PRICE_COLUMNS = (
     "pue_ratio", "pue_source", "intensity_steps", "facility_energy_kwh", "carbon_intensity_g_per_kwh", "intensity_zone",
@@ -50,15 +49,13 @@ class FoldRules:
 class Sheet:
     """Folded arrays on their way into rows."""
 
-    meter: str
-    aligned: Aligned
-    metered: Metered
-    result: Reconciled
+    folded: Folded
     rules: FoldRules
     window: Window
     owners: Owners
+    result: Reconciled
     covered_ms: Floats  # (meters, hours)
-    workload_ms: Floats  # (workloads, hours)
+    used_ms: Floats  # (consumers, hours)
     sightings: tuple[Presence, ...]  # the best first
 
     @property
@@ -71,30 +68,37 @@ class Sheet:
         kept, withheld = [], []
         for index in range(self.window.hour_count):
             steps = slice(index * self.steps_per_hour, (index + 1) * self.steps_per_hour)
-            names = names_by_hour(self.aligned, self.window.start_ms + (index + 1) * MS_PER_HOUR, self.rules.max_gap_ms)
-            for w in np.flatnonzero(self.workload_ms[:, index] > 0):
-                m = int(self.aligned.workloads.meter[w])
-                namespace, pod = names.get(int(w), (None, None))
-                row = self._row(m, index, "workload", self.result.workload_joules[w, steps]) | {
-                    "namespace": namespace,
-                    "pod": pod,
-                    "pod_uid": self.aligned.uids[w],
-                }
-                if self.result.withheld[m, index]:
-                    withheld.append(self._withheld(row, self.result.withheld_joules[w, steps], m, index))
-                    continue
-                owner = self.owners.of(self.aligned.uids[w], namespace, pod)
-                kept.append(
-                    row
-                    | {"workload_kind": owner.workload_kind, "workload": owner.workload, "owner_source": owner.source}
-                )
+            names = self.folded.names(self.window.start_ms + (index + 1) * MS_PER_HOUR)
+            for c in np.flatnonzero(self.used_ms[:, index] > 0).tolist():
+                consumer = self.folded.consumers[c]
+                row = self._row(consumer.meter, index, consumer.kind, self.result.used_joules[c, steps])
+                row |= self._identity(consumer, *names.get(c, (None, None)))
+                if self.result.withheld[consumer.meter, index]:
+                    withheld.append(self._withheld(row, self.result.withheld_joules[c, steps], consumer.meter, index))
+                else:
+                    kept.append(row)
             for meter in np.flatnonzero(self.covered_ms[:, index] > 0).tolist():
-                kept.append(self._row(meter, index, "system", self.result.system_joules[meter, steps]))
+                if not self.result.measured[meter, index] or self.result.withheld[meter, index]:
+                    kept.append(self._row(meter, index, "system", self.result.system_joules[meter, steps]))
                 kept.append(self._row(meter, index, "idle", self.result.idle_joules[meter, steps]))
         return pa.Table.from_pylist(kept, ENERGY), pa.Table.from_pylist(withheld, WITHHELD)
 
+    def _identity(self, consumer: Consumer, namespace: str | None, pod: str | None) -> dict[str, object]:
+        if consumer.workload is not None:
+            return {"workload_kind": consumer.workload_kind, "workload": consumer.workload, "owner_source": "meter"}
+        owner = self.owners.of(consumer.uid, namespace, pod)
+        return {
+            "namespace": namespace,
+            "pod": pod,
+            "pod_uid": consumer.uid,
+            "container": consumer.container,
+            "workload_kind": owner.workload_kind,
+            "workload": owner.workload,
+            "owner_source": owner.source,
+        }
+
     def _row(self, m: int, hour: int, kind: str, joules: Floats) -> dict[str, object]:
-        node, component = self.aligned.meters[m]
+        node, component = self.folded.meters[m]
         return {
             "hour_utc": from_ms(self.window.start_ms + hour * MS_PER_HOUR),
             "cluster": self.rules.cluster,
@@ -105,35 +109,32 @@ class Sheet:
             "step_joules": joules.tolist() if self.steps_per_hour > 1 else None,
             "tail_joules": 0.0,
             "coverage_ratio": self.covered_ms[m, hour] / MS_PER_HOUR,
-            "meter": self.meter,
+            "meter": self.folded.meter,
             "method_version": METHOD_VERSION,
         }
 
     def _withheld(self, row: dict[str, object], joules: Floats, m: int, hour: int) -> dict[str, object]:
-        active = self.result.active_joules.reshape(len(self.aligned.meters), self.window.hour_count, -1)[m, hour].sum()
+        active = self.result.active_joules.reshape(len(self.folded.meters), self.window.hour_count, -1)[m, hour].sum()
         evidence = f"workloads exceed the node's active {active:.3f} J by {self.result.excess_joules[m, hour]:.3f} J"
+        if self._check(m, hour) == RESIDUAL:
+            evidence = f"workloads and system miss the node's active {active:.3f} J by more than 5 %"
         taken = {k: row[k] for k in WITHHELD.names if k in row}
-        return taken | {"energy_joules": float(joules.sum()), "check": EXCESS, "evidence": evidence}
+        return taken | {"energy_joules": float(joules.sum()), "check": self._check(m, hour), "evidence": evidence}
 
     def nodes(self, by_hour: StepGrid) -> pa.Table:
         """node_energy rows: of every meter read in an hour; joules are null where nothing could be joined."""
         meters, hours = self.covered_ms.shape
-        unplaced = unplaced_joules(
-            self.metered.readings, self.metered, self.window.start_ms, hours, self.rules.max_gap_ms
+        unplaced = self.folded.unplaced(self.window.start_ms, hours)
+        read, restarted, wrapped = (
+            self._count(marks) for marks in (self.folded.readings, self.folded.restarts, self.folded.wraps)
         )
-        ends = self._ends_by_hour()
-        raw, compared, unknown = (
-            by_hour.spread(self.metered.raw, meters),
-            by_hour.spread(self.metered.compared, meters),
-            by_hour.cover(self.metered.unknown, meters),
-        )
+        ratio = self._cross_ratio(by_hour)
         rows = []
         for index, hour in enumerate(self.window.hours()):
             for m in range(meters):
-                if self.covered_ms[m, index] <= 0 and ends["read"][m, index] == 0:
+                if self.covered_ms[m, index] <= 0 and read[m, index] == 0:
                     continue
-                node, component = self.aligned.meters[m]
-                comparable = compared[m, index] > 0 and unknown[m, index] == 0
+                node, component = self.folded.meters[m]
                 rows.append(
                     self._balance(m, index)
                     | {
@@ -144,13 +145,13 @@ class Sheet:
                         "unplaced_joules": None if np.isnan(unplaced[m, index]) else float(unplaced[m, index]),
                         "coverage_ratio": self.covered_ms[m, index] / MS_PER_HOUR,
                         "expected_ratio": self._expected_ratio(node, self.window.start_ms + index * MS_PER_HOUR),
-                        "resets": int(ends["restarted"][m, index]),
-                        "wraps": int(ends["wrapped"][m, index]),
+                        "resets": int(restarted[m, index]),
+                        "wraps": int(wrapped[m, index]),
                         "skews": 0,
-                        "meter": self.meter,
-                        "cross_meter": REGISTER if comparable else None,
-                        "cross_ratio": raw[m, index] / compared[m, index] if comparable else None,
-                        "check": EXCESS if self.result.withheld[m, index] else None,
+                        "meter": self.folded.meter,
+                        "cross_meter": self.folded.cross.name if self.folded.cross and ratio[m, index] >= 0 else None,
+                        "cross_ratio": float(ratio[m, index]) if ratio[m, index] >= 0 else None,
+                        "check": self._check(m, index),
                         "method_version": METHOD_VERSION,
                     }
                 )
@@ -164,38 +165,43 @@ class Sheet:
     def _balance(self, m: int, hour: int) -> dict[str, object]:
         """The joules of one node-hour, null where nothing was metered."""
         steps = slice(hour * self.steps_per_hour, (hour + 1) * self.steps_per_hour)
-        of_meter = self.aligned.workloads.meter == m
+        of_meter = (self.folded.consumer_meter == m) & ~self.folded.is_system
         result = self.result
         parts = (result.active_joules, result.idle_joules, result.system_joules, result.bridged_joules)
         active, idle, system, bridged = (float(part[m, steps].sum()) for part in parts)
+        residual = float(result.residual_joules[m, steps].sum()) if result.measured[m, hour] else None
         seen = self.covered_ms[m, hour] > 0
         return {
             "metered_joules": active + idle if seen else None,
-            "workload_joules": float(self.result.workload_joules[of_meter, steps].sum()) if seen else None,
+            "workload_joules": float(result.used_joules[of_meter, steps].sum()) if seen else None,
             "system_joules": system if seen else None,
             "idle_joules": idle if seen else None,
-            "residual_joules": None,  # system is the remainder here: this meter gives none of its own
+            "residual_joules": residual if seen else None,  # null where system is the remainder
             "bridged_joules": bridged,
-            "quarantined_joules": float(self.result.withheld_joules[of_meter, steps].sum()),
-            "workload_scale": float(self.result.scale[m, hour]),
+            "quarantined_joules": float(result.withheld_joules[self.folded.consumer_meter == m][:, steps].sum()),
+            "workload_scale": float(result.scale[m, hour]),
         }
 
-    def _ends_by_hour(self) -> dict[str, Floats]:
-        """Counts per (meter, hour) of readings, restarts and register wraps whose stamp lies in the hour."""
-        readings, metered = self.metered.readings, self.metered
-        restarted = metered.pair[metered.restarted] + 1
-        hours = self.window.hour_count
+    def _check(self, m: int, hour: int) -> str | None:
+        if not self.result.withheld[m, hour]:
+            return None
+        return EXCESS if self.result.excess_joules[m, hour] > 0 else RESIDUAL
 
-        def count(meter: np.ndarray, stamp_ms: np.ndarray) -> Floats:
-            hour = (stamp_ms - 1 - self.window.start_ms) // MS_PER_HOUR
-            inside = (hour >= 0) & (hour < hours)
-            cell = meter[inside] * hours + hour[inside]
-            return (
-                np.bincount(cell, minlength=readings.meters * hours).reshape(readings.meters, hours).astype(np.float64)
-            )
+    def _cross_ratio(self, by_hour: StepGrid) -> Floats:
+        """Second meter over accounting meter per (meter, hour), NaN where they cannot be compared."""
+        shape = self.covered_ms.shape
+        cross = self.folded.cross
+        if cross is None:
+            return np.full(shape, np.nan)
+        measured, compared = by_hour.spread(cross.measured, shape[0]), by_hour.spread(cross.compared, shape[0])
+        known = (compared > 0) & (by_hour.cover(cross.unknown, shape[0]) == 0)
+        ratio: Floats = np.divide(measured, compared, out=np.full(shape, np.nan), where=known)
+        return ratio
 
-        return {
-            "read": count(readings.meter, readings.stamp_ms),
-            "restarted": count(readings.meter[restarted], readings.stamp_ms[restarted]),
-            "wrapped": count(metered.wrapped.code, metered.wrapped.end_ms),
-        }
+    def _count(self, marks: Marks) -> Floats:
+        """Marks per (meter, hour), a mark at an hour's end being of that hour."""
+        meters, hours = self.covered_ms.shape
+        hour = (marks.stamp_ms - 1 - self.window.start_ms) // MS_PER_HOUR
+        inside = (hour >= 0) & (hour < hours)
+        cell = marks.meter[inside] * hours + hour[inside]
+        return np.bincount(cell, minlength=meters * hours).reshape(meters, hours).astype(np.float64)

@@ -1,0 +1,105 @@
+"""What every meter's fold ends in: joined intervals of energy, and what is known of who used them.
+
+A meter differs from another only in how its samples become this; booking into rows, reconciliation, coverage and the
+choice between meters are common to all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from pipeline.samples import Bools, Floats, Int64s
+from pipeline.transforms.counters import Intervals
+
+Name: TypeAlias = tuple[str | None, str | None]  # namespace, pod
+
+
+class Consumer(NamedTuple):
+    """Who used energy on one node meter.
+
+    Attributes:
+        meter: number of the (node, component) pair.
+        uid: pod UID, or what stands for it.
+        kind: `workload`, or `system` where the meter itself measures what is outside workloads: in hours in which a
+            node meter has such consumers, system is their sum and not the remainder.
+        container: its name, where container rows are kept.
+        workload_kind: fixed kind that no owner series tells, such as `VirtualMachine`.
+        workload: its fixed name.
+    """
+
+    meter: int
+    uid: str
+    kind: Literal["workload", "system"] = "workload"
+    container: str | None = None
+    workload_kind: str | None = None
+    workload: str | None = None
+
+
+class Marks(NamedTuple):
+    """Moments of node meters: readings, restarts, wraps."""
+
+    meter: Int64s
+    stamp_ms: Int64s
+
+
+@dataclass(frozen=True, slots=True)
+class Cross:
+    """A second meter of the same energy, over the intervals in which both can be compared.
+
+    `unknown` are intervals in which the second meter cannot tell: their hours have no ratio.
+    """
+
+    name: str
+    measured: Intervals
+    compared: Intervals
+    unknown: Intervals
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """One meter's samples as energy.
+
+    Attributes:
+        meter: its name.
+        meters: (node, component) of each node meter, sorted.
+        active: accounting intervals of node meters (`code` numbers `meters`): energy that somebody used.
+        idle: the same intervals: energy that nobody used.
+        bridged: the part of `idle` that was filled in at restarts.
+        consumers: everybody who used energy.
+        used: their intervals (`code` numbers `consumers`), sorted by (consumer, end).
+        names: namespace and pod of consumers as of the hour that ends at a stamp.
+        readings: when node meters were read.
+        restarts: readings after which an exporter is known to have restarted.
+        wraps: readings at which a register wrapped.
+        unplaced: joules of gaps per (meter, hour) of a window, given its first stamp and number of hours; NaN where
+            nobody knows.
+        cross: the second meter, where there is one.
+        unmetered: nodes that have consumers but no readable meter.
+    """
+
+    meter: str
+    meters: list[tuple[str, str]]
+    active: Intervals
+    idle: Intervals
+    bridged: Intervals
+    consumers: list[Consumer]
+    used: Intervals
+    names: Callable[[int], dict[int, Name]]
+    readings: Marks
+    restarts: Marks
+    wraps: Marks
+    unplaced: Callable[[int, int], Floats]
+    cross: Cross | None = None
+    unmetered: list[str] = field(default_factory=list)
+
+    @property
+    def is_system(self) -> Bools:
+        """Which consumers the meter itself measures outside workloads."""
+        return np.array([consumer.kind == "system" for consumer in self.consumers], dtype=bool)
+
+    @property
+    def consumer_meter(self) -> Int64s:
+        """The node meter of each consumer."""
+        return np.array([consumer.meter for consumer in self.consumers], dtype=np.int64)
