@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROGRAMS := .cache/bin
+EXPORTERS := .cache/exporters
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick check fmt bench clean
+.PHONY: help demo test test-exporters quick check fmt bench clean
 
 help: ## What can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/runtime ## Two simulated days through a real Prometheus, in ./demo
 	$(BIN)/python -m pipeline demo --folder demo
@@ -17,6 +18,10 @@ test: $(VENV)/dev $(PROGRAMS) ## Everything the tests prove, on real servers
 
 quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(BIN)/python -m pytest --ignore tests/e2e
+
+test-exporters: $(VENV)/dev $(PROGRAMS) ## The real Kepler and Scaphandre, built and driven with known joules
+	$(BIN)/python -m tests.exporters.programs $(EXPORTERS)
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_EXPORTERS=$(EXPORTERS) $(BIN)/python -m pytest tests/exporters
 
 check: $(VENV)/dev ## Lint, format, types, layers
 	$(BIN)/ruff check .

@@ -16,6 +16,25 @@ CROSS_TOLERANCE = 0.02
 SYSTEM_SHARE = 0.20
 NAMED = 3  # how many culprits a line names before it counts the rest
 
+# (name of the finding, `check` of the rows it is about, what became of them)
+WITHHELD_BY = (
+    (
+        "workloads_within_active",
+        "workloads_exceed_active",
+        "their workloads are withheld (table quarantine) and booked as system",
+    ),
+    (
+        "residual",
+        "residual",
+        "workloads and system miss active energy by more than 5 %: withheld (table quarantine) and booked as system",
+    ),
+    (
+        "implausible",
+        "implausible",
+        "no machine can use that much: left out of every sum (table quarantine; limit: energy.ceiling_watts)",
+    ),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -36,16 +55,14 @@ class Check:
 
 def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
     """Findings about node_energy rows of one cluster, and nodes that have pods but no meter of their own."""
-    failed = nodes.filter(pc.is_valid(nodes["check"]))
-    yield _of_nodes(
-        "workloads_within_active", failed, required=True,
-        remedy="their workloads are withheld (table quarantine) and booked as system",
-    )  # fmt: skip
+    for name, check, remedy in WITHHELD_BY:
+        failed = nodes.filter(pc.equal(nodes["check"], pa.scalar(check)))
+        yield _of_nodes(name, failed, required=True, remedy=remedy)
     yield Check(
         "node_meter",
         required=True,
         passed=not unmetered,
-        detail=f"{_named(unmetered)}: pods but no node counters, so not counted: let Kepler export its node level"
+        detail=f"{_named(unmetered)}: pods but no node counters, so not counted: let the meter export its node level"
         if unmetered
         else "",
     )
@@ -62,7 +79,7 @@ def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
     whole = pc.greater_equal(nodes["coverage_ratio"], pa.scalar(0.99))
     yield _of_nodes(
         "cross_meter", nodes.filter(pc.and_(off, whole)), required=False,
-        remedy="the node's own register disagrees by more than 2 %: see cross_ratio in node_energy",
+        remedy="a second meter or the node's own register disagrees by more than 2 %: see cross_ratio in node_energy",
     )  # fmt: skip
     active = pc.subtract(nodes["metered_joules"], nodes["idle_joules"])
     unattributed = nodes.filter(pc.greater(nodes["system_joules"], pc.multiply(active, pa.scalar(SYSTEM_SHARE))))

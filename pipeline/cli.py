@@ -122,19 +122,44 @@ def _check(settings: Settings, clusters: list[str]) -> None:
 
 
 @app.command()
-def doctor(config: ConfigOption = DEFAULT_CONFIG, cluster: ClusterOption = None) -> None:
+def doctor(
+    config: ConfigOption = DEFAULT_CONFIG,
+    cluster: ClusterOption = None,
+    explain: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="NODE HOUR", help="Walk one node-hour from samples to grams: n1 2026-11-01T08:00Z."),
+    ] = None,
+) -> None:
     """Say what each cluster has, what is missing and what to do; read only."""
     from pipeline import doctor as examination
+    from pipeline.discovery import FAIL
 
     settings = load(config, os.environ)
     chosen = [settings.cluster(name) for name in cluster] if cluster else list(settings.clusters)
+    if explain is not None:
+        _explain(settings, [one.name for one in chosen], *explain)
+        return
     console, worst = Console(highlight=False), 0
     for finding in examination.examine(settings, chosen, os.environ, SystemClock()):
         worst = max(worst, finding.level)
         console.print(
             f"{finding.mark} {finding.about}: {finding.text}", style=finding.style, soft_wrap=True, markup=False
         )
-    raise typer.Exit(65 if worst == examination.FAIL else 0)
+    raise typer.Exit(65 if worst == FAIL else 0)
+
+
+def _explain(settings: Settings, clusters: list[str], node: str, hour: str) -> None:
+    """One node-hour of one cluster, line by line."""
+    from pipeline.explain import explain
+    from pipeline.sinks.warehouse import Warehouse
+    from pipeline.site import open_site
+
+    hour_utc, clock = parse_time(hour, "HOUR"), SystemClock()
+    if len(clusters) != 1:
+        raise ConfigError(f"--explain needs to know whose node: add --cluster, one of {', '.join(clusters)}")
+    site = open_site(clusters[0], settings, os.environ, clock)
+    for line in explain(site, Warehouse(Path(settings.warehouse.path)), node, hour_utc, clock.now()):
+        typer.echo(line)
 
 
 @app.command()

@@ -1,53 +1,21 @@
 """`carbon-etl doctor`: what each cluster has, what is missing, and what to do about it. Read only."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from statistics import median
 
-import numpy as np
-
+from pipeline.discovery import FAIL, NOTE, OK, Finding, accounts, count, meters
 from pipeline.errors import CarbonEtlError
+from pipeline.plan import last_closed
 from pipeline.settings import ClusterSettings, Settings, StoreSettings
 from pipeline.sinks import locks
 from pipeline.sinks.horizons import duration
 from pipeline.sinks.stores import Store
 from pipeline.site import Site, open_site
 from pipeline.sources.grid import yearly
-from pipeline.sources.meters import kepler
-from pipeline.sources.prometheus.selectors import Matcher, selector
-from pipeline.units import MS_PER_MINUTE, MS_PER_SECOND
-from pipeline.window import Clock, from_ms, to_ms
+from pipeline.window import HOUR, Clock, from_ms, to_ms
 
-OK, NOTE, FAIL = 0, 1, 2
-LOOK_BACK = "15m"
-LOOK_BACK_MS = 15 * MS_PER_MINUTE
-OTHER_METERS = {
-    "kepler_container_joules_total": "Kepler 0.9 or older",
-    "scaph_host_power_microwatts": "Scaphandre",
-    "DCGM_FI_DEV_POWER_USAGE": "dcgm-exporter",
-}
 OWNER_SERIES = ("kube_pod_owner", "kube_replicaset_owner", "kube_job_owner", "kube_pod_start_time", "kube_node_info")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the checklist: how serious, about what, and what to do."""
-
-    level: int
-    about: str
-    text: str
-
-    @property
-    def mark(self) -> str:
-        """The line's first sign."""
-        return ("✓", "!", "✗")[self.level]
-
-    @property
-    def style(self) -> str | None:
-        """The line's colour on a terminal."""
-        return (None, "yellow", "red")[self.level]
 
 
 def examine(
@@ -85,83 +53,17 @@ def _cluster(cluster: ClusterSettings, settings: Settings, env: Mapping[str, str
     build = site.server.status("buildinfo") or {}
     site.server.vector("vector(1)", now_ms)
     yield Finding(OK, site.name, f"{site.server.url} answers (version {build.get('version') or 'unknown'})")
-    yield from _meters(site, now_ms, settings.energy.max_gap_ms)
+    yield from meters(site, now_ms, settings.energy.max_gap_ms)
     yield from _owners(site, now_ms)
     yield from _reach(site, clock)
     yield from _price(site)
+    yield from accounts(site, last_closed(clock.now(), settings.energy.settle) - HOUR)
     for warning in sorted(set(site.warnings)):
         yield Finding(NOTE, site.name, f"the server warns: {warning}")
 
 
-def _count(site: Site, metric: str, now_ms: int, by: str = "", *matchers: Matcher) -> int:
-    series = f"last_over_time({selector(metric, *matchers, *site.server.matchers)}[{LOOK_BACK}])"
-    answer = site.server.vector(f"count(count by ({by}) ({series}))" if by else f"count({series})", now_ms)
-    return int(answer[0][1]) if answer else 0
-
-
-def _meters(site: Site, now_ms: int, max_gap_ms: int) -> Iterator[Finding]:
-    nodes = _count(site, kepler.ACTIVE, now_ms, "node_name, instance", kepler.ZONES)
-    if nodes == 0:
-        yield from _no_kepler(site, now_ms)
-        return
-    pods = _count(site, kepler.PODS, now_ms, "pod_id")
-    yield Finding(OK, site.name, f"meter kepler (0.10 or newer): {nodes} nodes, {pods} pods in the last {LOOK_BACK}")
-    if pods == 0:
-        yield Finding(
-            NOTE,
-            site.name,
-            "no pod series: start Kepler with --kube.enable and the pod metrics level, else all is system",
-        )
-    interval = _scrape_seconds(site, now_ms)
-    if interval is not None and interval * 1000 * 3 > max_gap_ms:
-        yield Finding(
-            NOTE, site.name, f"scraped about every {interval:.0f} s: two missed scrapes break energy.max_gap, raise it"
-        )
-    clusters = site.server.vector(f"count by (cluster) ({selector(kepler.ACTIVE, *site.server.matchers)})", now_ms)
-    if len(clusters) > 1:
-        names = ", ".join(sorted(labels.get("cluster", "(none)") for labels, _ in clusters))
-        yield Finding(
-            FAIL, site.name, f"its series carry several cluster labels ({names}): set selector = '{{cluster=\"...\"}}'"
-        )
-    for metric, name in OTHER_METERS.items():
-        if _count(site, metric, now_ms):
-            yield Finding(NOTE, site.name, f"{name} is scraped too; this version reads Kepler 0.10 and newer only")
-
-
-def _no_kepler(site: Site, now_ms: int) -> Iterator[Finding]:
-    if _count(site, "kepler_build_info", now_ms):
-        yield Finding(
-            FAIL,
-            site.name,
-            "Kepler runs but shows no energy: most virtual machines have no RAPL, so nothing there can be measured",
-        )
-        return
-    others = [name for metric, name in OTHER_METERS.items() if _count(site, metric, now_ms)]
-    found = f"; found {', '.join(others)}, which this version does not read" if others else ""
-    yield Finding(
-        FAIL, site.name,
-        f"no Kepler 0.10+ series in the last {LOOK_BACK}{found}: install Kepler and scrape it, or correct the selector "
-        "(on virtual machines without RAPL Kepler exits: nothing there can be measured)",
-    )  # fmt: skip
-
-
-def _scrape_seconds(site: Site, now_ms: int) -> float | None:
-    """The usual distance of the samples of one series; not the window over their number, for Kepler may be new."""
-    series = selector(kepler.ACTIVE, kepler.ZONES, *site.server.matchers)
-    answer = site.server.vector(f"topk(1, count_over_time({series}[{LOOK_BACK}]))", now_ms)
-    if not answer:
-        return None
-    own = selector(kepler.ACTIVE, *(Matcher(name, "=", value) for name, value in answer[0][0].items()))
-    distances = [
-        distance
-        for block in site.server.blocks(own, now_ms - LOOK_BACK_MS, now_ms)
-        for distance in np.diff(block.stamps_ms).tolist()
-    ]
-    return median(distances) / MS_PER_SECOND if distances else None
-
-
 def _owners(site: Site, now_ms: int) -> Iterator[Finding]:
-    missing = [metric for metric in OWNER_SERIES if _count(site, metric, now_ms) == 0]
+    missing = [metric for metric in OWNER_SERIES if count(site, metric, now_ms) == 0]
     if not missing:
         yield Finding(OK, site.name, "kube-state-metrics: owners, pod start times and nodes are known")
     elif len(missing) == len(OWNER_SERIES):

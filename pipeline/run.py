@@ -92,10 +92,7 @@ def _fold_cluster(
     now = job.clock.now()
     oldest_ms = site.oldest_ms(now)
     if oldest_ms is None:
-        raise SourceRejected(
-            f"{site.server.url} has no Kepler 0.10+ series for cluster {site.name}: "
-            "is Kepler scraped there, and is the selector right? `carbon-etl doctor` shows what is found"
-        )
+        raise SourceRejected(site.nothing_found(now))
     hours = _hours(job, site, warehouse, window, oldest_ms, now)
     if not hours:
         return

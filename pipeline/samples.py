@@ -6,7 +6,7 @@ may need more (JSON transports have no stale markers, no chunk edges, no exempla
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -67,6 +67,10 @@ class Samples:
     value: Floats
 
 
+# node -> socket -> rising stamps (ms) at which that socket's processors were seen
+SocketStamps: TypeAlias = Mapping[str, Mapping[str, Int64s]]
+
+
 @dataclass(frozen=True, slots=True)
 class MeterSamples:
     """All samples of one meter that an extract holds.
@@ -86,3 +90,90 @@ class MeterSamples:
     raw: Samples
     workloads: Samples
     raw_ranges_joules: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ScaphandreSamples:
+    """All samples of Scaphandre that an extract holds; a `host` is one exporter's address without its port.
+
+    Attributes:
+        meter: `scaphandre`.
+        registers: identity (host, component, register): joules of one socket (`package`), of one socket's memory
+            (`dram`) or of the whole platform (`psys`), as the hardware counts them: they wrap.
+        totals: identity (host): Scaphandre's own sum of registers in joules, good only for telling what it sums.
+        processes: identity (host, pid, exe, cmdline, container_id, guest, node); names (namespace, pod): watts, the
+            mean since the exporter's previous refresh.
+        busy: identity (host): CPU time of all processes as a share of all cores, 1 when every core is busy.
+        versions: identity (host): 0.50 for 0.5.0, 1.02 for 1.0.2.
+        pods: identity (container_id, pod_uid, namespace, pod): which pod a container belongs to, as Kubernetes knows.
+        ranges_joules: by component, at which values one register may wrap.
+    """
+
+    meter: str
+    registers: Samples
+    totals: Samples
+    processes: Samples
+    busy: Samples
+    versions: Samples
+    pods: Samples
+    ranges_joules: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class LegacySamples:
+    """All samples of Kepler 0.5 to 0.9 that an extract holds; every counter starts at 0 with its exporter.
+
+    Attributes:
+        meter: its name.
+        sockets: identity (node, component, mode, socket); mode is `dynamic` or `idle`. Components beside package and
+            dram are there only to tell what part of `totals` they are.
+        containers: identity (node, component, container_id); names (namespace, pod): dynamic joules.
+        totals: identity (node, container_id); names as above: dynamic joules of all components in one, at those scrapes
+            of a node that hold no component of any container; in whatever unit that version exposed.
+        versions: identity (node, version): when which version was seen; the values mean nothing.
+    """
+
+    meter: str
+    sockets: Samples
+    containers: Samples
+    totals: Samples
+    versions: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class GpuSamples:
+    """All samples of GPU boards that an extract holds.
+
+    Identity (node, exporter, board) is what one exporter says of one board under one node's name; names (namespace,
+    pod, container, pod_uid, instance, profile) are who holds which MIG instance of it, pod null for nobody.
+
+    Attributes:
+        meter: its name.
+        energy: joules since the driver was loaded, the whole board's under every name.
+        power: watts, the same.
+        activity: 0..1, share of the time in which an instance's engines were busy.
+        refused: values in place of energy or power that stand for "none", as exposed.
+    """
+
+    meter: str
+    energy: Samples
+    power: Samples
+    activity: Samples
+    refused: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class KeplerSamples(MeterSamples):
+    """All samples of Kepler 0.10 or newer that an extract holds.
+
+    `workloads` are pods, or containers: identity then has (container, container_id) besides. Their names have a state
+    besides. A component that is none of Kepler's own zones is `other/<zone>`.
+
+    Attributes:
+        guests: identity (node, component, vm_id, vm_name): virtual machines.
+        outside: identity (node, component, level, id): processes and containers that no workload holds; level is
+            `process` or `container`. Empty where the process level is not kept.
+    """
+
+    guests: Samples
+    outside: Samples

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -69,6 +69,8 @@ def _cluster_name(value: str) -> str:
     return value
 
 
+CpuMeter: TypeAlias = Literal["kepler", "kepler_legacy", "scaphandre"]
+GpuMeter: TypeAlias = Literal["dcgm", "kepler", "kepler_legacy"]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Url = Annotated[str, AfterValidator(_url)]
 
@@ -124,7 +126,8 @@ class ClusterSettings(Part):
     cloud: Literal["aws", "gcp", "azure"] | None = None
     region: str | None = None
     pue: Annotated[float, Field(ge=1.0, le=3.0)]
-    meters: tuple[Literal["kepler"], ...] = ("kepler",)
+    meters: tuple[CpuMeter, ...] = ("kepler", "kepler_legacy", "scaphandre")
+    gpu_meters: tuple[GpuMeter, ...] = ("dcgm", "kepler")
     energy_step: Literal["1h", "30m", "15m", "5m"] = "1h"
     start: Annotated[datetime, BeforeValidator(_moment)] | None = None
     intensity: IntensitySettings = IntensitySettings()
@@ -147,6 +150,11 @@ class ClusterSettings(Part):
             )
         if (self.cloud is None) != (self.region is None):
             raise ValueError("cloud and region go together")
+        for key, meters in (("meters", self.meters), ("gpu_meters", self.gpu_meters)):
+            if len(set(meters)) < len(meters):
+                raise ValueError(f"{key} names a meter twice: the first of equally covered ones accounts")
+        if not self.meters and not self.gpu_meters:
+            raise ValueError("meters and gpu_meters are both empty: nothing would be measured")
         if len(self.prometheus) != 1:
             raise ValueError(
                 "exactly one prometheus entry is supported in this version: replicas and shards are not yet"
@@ -176,11 +184,19 @@ class WarehouseSettings(Part):
         return self
 
 
+class CeilingSettings(Part):
+    """The most watts that one device can draw: what lies above is quarantined."""
+
+    socket: Annotated[float, Field(gt=0)] = 2000.0
+    gpu: Annotated[float, Field(gt=0)] = 1500.0
+
+
 class EnergySettings(Part):
     """How samples are joined into energy."""
 
     max_gap: Duration = timedelta(minutes=10)
     settle: Duration = timedelta(minutes=12)
+    ceiling_watts: CeilingSettings = CeilingSettings()
 
     @model_validator(mode="after")
     def _settles_after_gap(self) -> Self:

@@ -180,6 +180,9 @@ QUARANTINE = _schema(
     ("method_version", TEXT),
     ("run_id", TEXT),
     ("revision", COUNT),
+    ("kind", TEXT),
+    ("workload_kind", TEXT),
+    ("workload", TEXT),
 )
 
 HOURS = _schema(

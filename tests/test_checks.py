@@ -35,6 +35,8 @@ def test_sound_figures_pass_every_check() -> None:
     ("row", "name"),
     [
         ({"check": "workloads_exceed_active"}, "workloads_within_active"),
+        ({"check": "residual"}, "residual"),
+        ({"check": "implausible"}, "implausible"),
         ({"coverage_ratio": 0.98, "cross_ratio": None}, "coverage"),
         ({"cross_ratio": 1.021}, "cross_meter"),
         ({"cross_ratio": 0.979}, "cross_meter"),
@@ -63,7 +65,7 @@ def test_what_lies_within_tolerance_or_is_unknown_fails_nothing(row: dict[str, A
 
 def test_only_withheld_and_unmetered_nodes_end_a_run_with_65() -> None:
     required = [name for name, check in findings({}).items() if check.required]
-    assert required == ["workloads_within_active", "node_meter"]
+    assert required == ["workloads_within_active", "residual", "implausible", "node_meter"]
 
 
 def test_nodes_with_pods_but_no_counters_are_named() -> None:

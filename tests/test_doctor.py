@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import doctor
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
-from pipeline.doctor import FAIL, NOTE, OK, Finding
+from pipeline.discovery import FAIL, NOTE, OK, Finding
 from pipeline.settings import Settings
 from pipeline.sources.meters import kepler
 from tests.conftest import RealClock
@@ -45,8 +45,10 @@ def _series(now_ms: int) -> Series:
         series[written(metric, site="healthy", **labels)] = scraped()
         if metric != "kube_job_owner":
             series[written(metric, site="half", **labels)] = scraped()
-    series[written("kepler_container_joules_total", site="legacy", container_name="c")] = scraped()
-    series[written("DCGM_FI_DEV_POWER_USAGE", site="healthy", gpu="0")] = scraped()
+    legacy = {"container_name": "c", "container_id": "i", "mode": "dynamic"}
+    series[written("kepler_container_joules_total", site="legacy", namespace="monitoring", **legacy)] = scraped()
+    series[written("kepler_container_joules_total", site="unnamespaced", **legacy)] = scraped()
+    series[written("DCGM_FI_DEV_POWER_USAGE", site="healthy", gpu="0", UUID="GPU-1", Hostname="n1")] = scraped()
     series[written("kepler_build_info", site="virtual")] = scraped()
     return series
 
@@ -82,12 +84,13 @@ def texts(found: list[Finding], level: int) -> str:
 
 
 @pytest.mark.parametrize("of_site", ["healthy"], indirect=True)
-def test_a_healthy_cluster_is_all_ticks_but_for_the_meter_that_is_not_read(of_site: list[Finding]) -> None:
+def test_a_healthy_cluster_is_all_ticks(of_site: list[Finding]) -> None:
     assert texts(of_site, FAIL) == ""
-    assert texts(of_site, NOTE) == "dcgm-exporter is scraped too; this version reads Kepler 0.10 and newer only"
+    assert texts(of_site, NOTE) == ""
     said = texts(of_site, OK)
     for part in (
-        "answers (version 2.", "meter kepler (0.10 or newer): 1 nodes, 1 pods in the last 15m",
+        "answers (version 2.", "meter dcgm (dcgm-exporter): samples in the last 15m",
+        "dcgm accounts for the gpu of 1 nodes in ", "meter kepler (0.10 or newer): 1 nodes, 1 pods in the last 15m",
         "kube-state-metrics: owners, pod start times and nodes are known", "raw samples reach back to 20",
         "runs may pause 3650.0 days at most (retention 10y)", "grid zone DE, providers static, lifecycle, PUE 1.2",
     ):  # fmt: skip
@@ -111,8 +114,23 @@ def test_kepler_without_pods_is_a_note(of_site: list[Finding]) -> None:
 
 
 @pytest.mark.parametrize("of_site", ["legacy"], indirect=True)
-def test_a_legacy_kepler_alone_fails_and_is_named(of_site: list[Finding]) -> None:
-    assert "no Kepler 0.10+ series in the last 15m; found Kepler 0.9 or older, which" in texts(of_site, FAIL)
+def test_old_keplers_own_namespace_label_is_pointed_out(of_site: list[Finding]) -> None:
+    assert "meter kepler_legacy (Kepler 0.9 or older): samples in the last 15m" in texts(of_site, OK)
+    assert "kepler_container_joules_total has a label namespace: it is that of Kepler's own pod" in texts(of_site, NOTE)
+
+
+@pytest.mark.parametrize("of_site", ["unnamespaced"], indirect=True)
+def test_old_kepler_without_that_label_is_no_note(of_site: list[Finding]) -> None:
+    assert "meter kepler_legacy" in texts(of_site, OK)
+    assert "label namespace" not in texts(of_site, NOTE)
+
+
+def test_a_meter_that_the_config_leaves_out_is_named(tmp_path: Path, server: RunningServer, clock: RealClock) -> None:
+    endpoint = {"url": server.url, "selector": '{site="legacy"}'}
+    given = settings(tmp_path, server.url, prometheus=[endpoint], meters=["kepler"])
+    found = findings(given, clock)
+    assert "Kepler 0.9 or older is scraped too, but not among its meters" in texts(found, NOTE)
+    assert "no series of any configured meter (Kepler 0.10 or newer, dcgm-exporter)" in texts(found, FAIL)
 
 
 @pytest.mark.parametrize("of_site", ["virtual"], indirect=True)
@@ -122,7 +140,8 @@ def test_kepler_without_energy_points_to_virtual_machines(of_site: list[Finding]
 
 @pytest.mark.parametrize("of_site", ["nothing"], indirect=True)
 def test_nothing_at_all_says_what_to_install(of_site: list[Finding]) -> None:
-    assert "no Kepler 0.10+ series in the last 15m: install Kepler and scrape it" in texts(of_site, FAIL)
+    assert "no series of any configured meter (Kepler 0.10 or newer, Kepler 0.9 or older, " in texts(of_site, FAIL)
+    assert "in the last 15m: install one and scrape it" in texts(of_site, FAIL)
 
 
 @pytest.mark.parametrize("of_site", ["mixed"], indirect=True)

@@ -1,52 +1,39 @@
 """Simulated fleets: physical joules known exactly, and the samples a Prometheus would have collected of them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.demo import truth
 from pipeline.demo.cluster_series import ClusterSeries
+from pipeline.demo.dcgm_series import DcgmSeries
+from pipeline.demo.kepler_devices import DeviceSeries, platform_curve
 from pipeline.demo.kepler_series import NodeSeries
-from pipeline.demo.nodes import (
-    REGISTER_JOULES,
-    ZONES,
-    Node,
-    Span,
-    flat_spans,
-    kepler_runs,
-    outside,
-    scrapes,
-    silent_spans,
-    spread_times,
-)  # fmt: skip
+from pipeline.demo.legacy_series import LegacySeries
+from pipeline.demo.machines import (
+    CLUSTER,
+    CONTAINERS,
+    DOWNTIME_MINUTES,
+    DRIVERS,
+    PODS,
+    equipped_pods,
+    simulate_nodes,
+)
+from pipeline.demo.nodes import Node, outside, scrapes, silent_spans
 from pipeline.demo.pods import Pod
 from pipeline.demo.population import Population
-from pipeline.demo.power import Demand, PowerCurve
+from pipeline.demo.power import PowerCurve
+from pipeline.demo.processes import Container, Process, containers, processes
+from pipeline.demo.scaphandre_series import ScaphandreSeries
 from pipeline.demo.series import METRIC, Series, block_of
-from pipeline.demo.spec import FleetSpec, churning, demo_fleet, outages, restarting, steady
-from pipeline.samples import Block, Floats, Int64s
-from pipeline.tables import NUMBER, TEXT, TIMESTAMP
-from pipeline.units import MS_PER_HOUR
+from pipeline.demo.spec import FleetSpec, churning, demo_fleet, mixed, outages, restarting, steady
+from pipeline.samples import Block, Int64s
 
-__all__ = ["Fleet", "FleetSpec", "churning", "demo_fleet", "outages", "restarting", "simulate", "steady"]
-
-IDLE_WATTS = {"package": (25.0, 45.0), "dram": (3.0, 6.0)}  # a socket
-SYSTEM_WATTS = {"package": (3.0, 8.0), "dram": (0.5, 1.5)}
-SILENCE_MINUTES = (5.0, 150.0)
-DOWNTIME_MINUTES = (4.0, 90.0)
-MACHINES, PODS, CLUSTER = range(3)  # random streams: one part's choices do not shift another's
-
-TRUTH_PODS = pa.schema([
-    ("hour_utc", TIMESTAMP), ("node", TEXT), ("component", TEXT), ("namespace", TEXT), ("pod", TEXT), ("pod_uid", TEXT),
-    ("energy_joules", NUMBER),
-])  # fmt: skip
-TRUTH_NODES = pa.schema([
-    ("hour_utc", TIMESTAMP), ("node", TEXT), ("component", TEXT), ("active_joules", NUMBER), ("idle_joules", NUMBER),
-])  # fmt: skip
+__all__ = ["Fleet", "FleetSpec", "churning", "demo_fleet", "mixed", "outages", "restarting", "simulate", "steady"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +44,7 @@ class Fleet:
         spec: what it was made from.
         nodes: its machines.
         pods: everything that ever ran on them.
-        active: per node name and zone, the energy of the node's pods and system together.
+        active: per node name and zone, the energy of the node's pods, guests and system together.
         ksm_scrapes_ms: stamps of the scrapes of kube-state-metrics, relative to the start.
     """
 
@@ -71,25 +58,79 @@ class Fleet:
     def truth_pods(self) -> pa.Table:
         """Physical joules, one row per (hour_utc, node, component, pod_uid) in which the pod used any.
 
-        They contain what no sample shows: the tail after the last scrape, and what ran while Kepler did not.
+        Component `psys` contains package and dram; `gpu` is what a pod computed and its part of the idle power of what
+        it held.
         """
-        rows = []
-        for pod in self.pods:
-            for zone in ZONES:
-                hourly = self._hourly(pod.zones[zone])
-                who = (pod.node, zone, pod.namespace, pod.name, pod.uid)
-                rows += [(hour, *who, joules) for hour, joules in hourly if joules > 0]
-        return _table(rows, TRUTH_PODS)
+        rows = [*truth.pod_rows(self._hours, self.pods)]
+        rows += [row for node in self.nodes for gpu in node.gpus for row in truth.gpu_pod_rows(self._hours, node, gpu)]
+        return truth.table(rows, truth.PODS)
 
     @cached_property
     def truth_nodes(self) -> pa.Table:
-        """Physical joules, one row per (hour_utc, node, component): all pods and the system, and idle."""
-        rows = []
+        """Physical joules, one row per (hour_utc, node, component): all pods, guests and the system; and idle.
+
+        Component `psys` contains package and dram. Of `gpu`, active is all that has a holder, idle is nobody's.
+        """
+        hours, rows = self._hours, list[truth.Row]()
         for node in self.nodes:
-            for zone in ZONES:
-                both = zip(self._hourly(self.active[node.name][zone]), self._hourly(node.idle[zone]), strict=True)
-                rows += [(hour, node.name, zone, active, idle) for (hour, active), (_, idle) in both]
-        return _table(rows, TRUTH_NODES)
+            for zone, idle in node.idle.items():
+                rows += hours.split_rows(self.active[node.name][zone], idle, node.name, zone)
+            if node.gpus:
+                rows += truth.gpu_node_rows(hours, node)
+        return truth.table(rows, truth.NODES)
+
+    @cached_property
+    def truth_containers(self) -> pa.Table:
+        """Physical joules, one row per (hour_utc, node, component, container_id) in which the container used any."""
+        every = (one for own in self.containers.values() for one in own)
+        return truth.table(truth.container_rows(self._hours, every), truth.CONTAINERS)
+
+    @cached_property
+    def truth_processes(self) -> pa.Table:
+        """Physical joules, one row per (hour_utc, node, component, pid) in which the process used any.
+
+        All processes of a node together are its active energy. Guests carry `vm_name`.
+        """
+        pairs = ((node, self.processes[node.name]) for node in self.nodes)
+        rows = (row for node, own in pairs for row in truth.process_rows(self._hours, node, own))
+        return truth.table(rows, truth.PROCESSES)
+
+    @cached_property
+    def truth_gpus(self) -> pa.Table:
+        """Physical joules, one row per (hour_utc, node, gpu_uuid): what was computed, and the idle power beneath it."""
+        pairs = [(node, gpu) for node in self.nodes for gpu in node.gpus]
+        rows = (row for node, gpu in pairs for row in self._hours.split_rows(gpu.active, gpu.idle, node.name, gpu.uuid))
+        return truth.table(rows, truth.GPUS)
+
+    @cached_property
+    def truth_gpu_holders(self) -> pa.Table:
+        """The same energy by holder: (hour_utc, node, gpu_uuid, gpu_instance, pod_uid); pod_uid null: idle of nobody.
+
+        Idle power of a MIG board is split by the slices of its instances, that of a shared one evenly among holders.
+        """
+        pairs = [(node, gpu) for node in self.nodes for gpu in node.gpus]
+        rows = (row for node, gpu in pairs for row in truth.holder_rows(self._hours, node, gpu))
+        return truth.table(rows, truth.HOLDERS)
+
+    @cached_property
+    def truth_platforms(self) -> pa.Table:
+        """Physical joules of the whole machine as its BMC sees them, one row per (hour_utc, node)."""
+        curves = [(node, platform_curve(node, self.active[node.name])) for node in self.nodes]
+        rows = (row for node, curve in curves for row in self._hours.rows(curve, node.name))
+        return truth.table(rows, truth.PLATFORMS)
+
+    @cached_property
+    def containers(self) -> Mapping[str, tuple[Container, ...]]:
+        """By node name, in the order of the pods."""
+        return {
+            node.name: containers(np.random.default_rng([self.spec.seed, CONTAINERS, index]), self._pods_of(node))
+            for index, node in enumerate(self.nodes)
+        }
+
+    @cached_property
+    def processes(self) -> Mapping[str, tuple[Process, ...]]:
+        """By node name: those of the host, of guests, of containers."""
+        return {node.name: tuple(processes(node, self.containers[node.name])) for node in self.nodes}
 
     def blocks(self) -> list[Block]:
         """All samples: one block a metric, metrics in alphabetical order."""
@@ -98,19 +139,34 @@ class Fleet:
             metrics[series.labels[METRIC]].append(series)
         return [block_of(metrics[name]) for name in sorted(metrics)]
 
-    def _series(self) -> Iterator[Series]:
-        start_ms = self.spec.start_ms
-        for node in self.nodes:
-            own = [pod for pod in self.pods if pod.node == node.name]
-            yield from NodeSeries(node, self.active[node.name], start_ms).all(own)
-        if self.spec.with_ksm:
-            yield from ClusterSeries(self.ksm_scrapes_ms, start_ms).all(self.nodes, self.pods)
+    @property
+    def _hours(self) -> truth.Hours:
+        return truth.Hours(self.spec.start_ms, self.spec.hours)
 
-    def _hourly(self, curve: PowerCurve) -> Iterator[tuple[int, float]]:
-        """Left edge in microseconds since the epoch, and joules, of each hour."""
-        edges_ms = np.arange(self.spec.hours + 1, dtype=np.int64) * MS_PER_HOUR
-        joules: Floats = np.diff(curve.energy_joules(edges_ms))
-        yield from zip(((self.spec.start_ms + edges_ms[:-1]) * 1000).tolist(), joules.tolist(), strict=True)
+    def _pods_of(self, node: Node) -> list[Pod]:
+        return [pod for pod in self.pods if pod.node == node.name]
+
+    def _series(self) -> Iterator[Series]:
+        for index, node in enumerate(self.nodes):
+            yield from self._node_series(index, node)
+        if self.spec.with_ksm:
+            yield from ClusterSeries(self.ksm_scrapes_ms, self.spec.start_ms).all(self.nodes, self.pods)
+
+    def _node_series(self, index: int, node: Node) -> Iterator[Series]:
+        meters, start_ms, active = node.meters, self.spec.start_ms, self.active[node.name]
+        if meters.kepler is not None:
+            kepler = NodeSeries(node, active, start_ms, meters.kepler)
+            yield from kepler.all(self._pods_of(node))
+            if {"container", "process", "vm"} & set(meters.kepler.levels):
+                yield from kepler.detail(self.containers[node.name], self.processes[node.name])
+            yield from DeviceSeries(kepler).all()
+        if meters.legacy is not None:
+            yield from LegacySeries(node, active, start_ms, meters.legacy).all(self.containers[node.name])
+        if meters.scaphandre is not None:
+            yield from ScaphandreSeries(node, active, start_ms, meters.scaphandre).all(self.processes[node.name])
+        if meters.dcgm is not None:
+            rng = np.random.default_rng([self.spec.seed, DRIVERS, index])
+            yield from DcgmSeries(rng, node, start_ms, meters.dcgm).all()
 
 
 def simulate(spec: FleetSpec) -> Fleet:
@@ -121,53 +177,19 @@ def simulate(spec: FleetSpec) -> Fleet:
     """
     rng = np.random.default_rng([spec.seed, CLUSTER])
     downtimes = silent_spans(rng, spec.downtimes, DOWNTIME_MINUTES, spec.begin_ms, spec.end_ms)
-    nodes = tuple(_node(spec, index, downtimes) for index in range(len(spec.sockets)))
-    pods = tuple(Population(np.random.default_rng([spec.seed, PODS]), spec, nodes).pods())
+    nodes = simulate_nodes(spec, downtimes)
+    population = Population(np.random.default_rng([spec.seed, PODS]), spec, nodes)
+    pods = equipped_pods(nodes, tuple(population.pods()))
     ksm = scrapes(rng, spec.ksm_scrape_seconds, spec.begin_ms, spec.end_ms, spec.missed_scrape_ratio)
     active = {
         node.name: {
-            zone: PowerCurve.sum([node.system[zone], *(p.zones[zone] for p in pods if p.node == node.name)])
-            for zone in ZONES
+            zone: PowerCurve.sum([
+                system,
+                *(pod.zones[zone] for pod in pods if pod.node == node.name),
+                *(guest.zones[zone] for guest in node.guests),
+            ])
+            for zone, system in node.system.items()
         }
         for node in nodes
-    }
+    }  # fmt: skip
     return Fleet(spec, nodes, pods, active, outside(ksm, downtimes))
-
-
-def _node(spec: FleetSpec, index: int, downtimes: tuple[Span, ...]) -> Node:
-    rng = np.random.default_rng([spec.seed, MACHINES, index])
-    sockets = spec.sockets[index]
-    share = float(rng.uniform(0.4, 0.6))
-    runs = kepler_runs(
-        rng, spread_times(rng, spec.kepler_restarts, spec.begin_ms, spec.end_ms), spec.double_restarts,
-        spec.begin_ms, spec.end_ms,
-    )  # fmt: skip
-    flat = tuple(spread_times(rng, spec.dram_resets, spec.begin_ms, spec.end_ms))
-    silent = silent_spans(rng, spec.silences, SILENCE_MINUTES, spec.begin_ms, spec.end_ms)
-    stamps = scrapes(rng, spec.scrape_seconds, spec.begin_ms, spec.end_ms, spec.missed_scrape_ratio)
-    kepler_away = [(stop, start) for (_, stop), (start, _) in pairwise(runs)]
-    born_ms, gone_ms = runs[0][0] - MS_PER_HOUR, runs[-1][1]
-
-    def curves(watts: Mapping[str, tuple[float, float]]) -> dict[str, PowerCurve]:
-        demands = {zone: Demand(sockets * rng.uniform(*watts[zone])) for zone in ZONES}
-        made = {zone: demands[zone].curve(rng, born_ms, gone_ms, spec.midnight_ms) for zone in ZONES}
-        return made | {"dram": made["dram"].silenced(flat_spans(flat))}
-
-    return Node(
-        name=f"node-{index + 1}",
-        instance=f"10.0.0.{11 + index}:28282",
-        sockets=sockets,
-        registers_joules={z: tuple(rng.uniform(0, REGISTER_JOULES[z], sockets).tolist()) for z in ZONES},
-        socket_shares=(1.0,) if sockets == 1 else (share, *[(1 - share) / (sockets - 1)] * (sockets - 1)),
-        kepler_runs_ms=runs,
-        flat_dram_ms=flat,
-        scrapes_ms=outside(stamps, [*kepler_away, *silent, *downtimes]),
-        system=curves(SYSTEM_WATTS),
-        idle=curves(IDLE_WATTS),
-    )
-
-
-def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,17 +1,24 @@
 """Simulated machines: their sockets, when Kepler ran on them, and when Prometheus managed to scrape them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.demo.meters import KEPLER_ALONE, Meters
 from pipeline.demo.power import PowerCurve
 from pipeline.errors import ConfigError
 from pipeline.samples import Int64s
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE, MS_PER_SECOND
 
+if TYPE_CHECKING:  # they know the node they are on
+    from pipeline.demo.gpus import Gpu
+    from pipeline.demo.processes import Guest
+
 ZONES = ("package", "dram")
-REGISTER_JOULES = {"package": 262143.328850, "dram": 65712.999613}  # usual max_energy_range_uj of one socket
+# usual max_energy_range_uj of one socket; psys is one register however many sockets there are
+REGISTER_JOULES = {"package": 262143.328850, "dram": 65712.999613, "psys": 262143.328850}
 JITTER_MS = (1, 31)
 RESTART_GAP_MS = (4_000, 45_000)
 SHORTEST_SPACING_MS = 10 * MS_PER_MINUTE
@@ -30,8 +37,13 @@ class Node:
         kepler_runs_ms: half-open spans in which one Kepler process lived, in order; the first began long before.
         flat_dram_ms: when the dram zone began to stand still for ten seconds, which sets Kepler's pod counters to 0.
         scrapes_ms: stamps of the scrapes that succeeded.
-        system: energy of everything that runs outside pods, per zone.
+        system: energy of everything that runs outside pods and virtual machines, per zone.
         idle: per zone.
+        meters: what measures it.
+        exporter_scrapes_ms: by exporter, the same as `scrapes_ms` for those beside Kepler.
+        platform_share: psys is package and dram and this share of them on top; 0 where there is no psys zone.
+        guests: virtual machines.
+        gpus: in the order of their numbers.
     """
 
     name: str
@@ -44,6 +56,16 @@ class Node:
     scrapes_ms: Int64s
     system: Mapping[str, PowerCurve]
     idle: Mapping[str, PowerCurve]
+    meters: Meters = KEPLER_ALONE
+    exporter_scrapes_ms: Mapping[str, Int64s] = field(default_factory=dict)
+    platform_share: float = 0.0
+    guests: tuple["Guest", ...] = ()
+    gpus: tuple["Gpu", ...] = ()
+
+    @property
+    def host(self) -> str:
+        """Its address without a port."""
+        return self.instance.split(":")[0]
 
     @property
     def dram_resets_ms(self) -> tuple[int, ...]:

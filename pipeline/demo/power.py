@@ -3,7 +3,7 @@
 Times here are milliseconds relative to the fleet's start: small numbers, on which float64 loses nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,15 @@ class PowerCurve:
         """Energy used up to each instant."""
         energy: Floats = np.interp(at_ms, self.edges_ms, self.joules)
         return energy
+
+    def weighted(self, edges_ms: Sequence[float] | Floats, factors: Sequence[float] | Floats) -> "PowerCurve":
+        """The power times `factors[i]` from `edges_ms[i]` to `edges_ms[i + 1]`, and none outside these edges."""
+        bounds = np.asarray(edges_ms, dtype=np.float64)
+        merged = np.unique(np.concatenate([self.edges_ms, bounds]))
+        middles = (merged[:-1] + merged[1:]) / 2
+        own = np.concatenate([[0.0], self.watts, [0.0]])[np.searchsorted(self.edges_ms, middles)]
+        given = np.concatenate([[0.0], np.asarray(factors, dtype=np.float64), [0.0]])[np.searchsorted(bounds, middles)]
+        return PowerCurve.of_watts(merged, own * given)
 
     def silenced(self, spans_ms: Iterable[tuple[int, int]]) -> "PowerCurve":
         """The same curve with no power inside the half-open `spans_ms`."""

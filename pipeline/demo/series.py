@@ -1,6 +1,6 @@
 """One simulated series, and many of them as a `Block`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,3 +31,20 @@ def block_of(series: Sequence[Series]) -> Block:
         stamps_ms=np.concatenate([one.stamps_ms for one in series]).astype(np.int64),
         values=np.concatenate([one.values for one in series]).astype(np.float64),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One scraped exporter: the labels Prometheus adds to all its series, and the fleet's start since the epoch."""
+
+    labels: Mapping[str, str]
+    start_ms: int
+
+    def series(self, metric: str, labels: Mapping[str, str], stamps_ms: Int64s, values: Floats) -> Series:
+        """One series of it; `stamps_ms` relative to the fleet's start."""
+        return Series({METRIC: metric} | {**labels, **self.labels}, stamps_ms + self.start_ms, values)
+
+
+def filled(series: Iterable[Series]) -> Iterator[Series]:
+    """Those that have samples."""
+    return (one for one in series if len(one.stamps_ms))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from pipeline.demo.meters import DcgmMeter, GpuSpec, KeplerMeter, LegacyMeter, Meters, ScaphandreMeter
 from pipeline.demo.pods import Workload
 from pipeline.demo.workloads import DEMO
 from pipeline.errors import ConfigError
@@ -31,6 +32,11 @@ class FleetSpec:
         missed_scrape_ratio: of each target.
         silences: per node, spans without an answer, of 5 to 150 minutes; `downtimes`: of Prometheus itself.
         with_ksm: whether kube-state-metrics is scraped.
+        meters: per node, what measures it; empty for Kepler 0.11 on each.
+        gpus: per node, its boards; pods that come and go on them are added. Empty for none.
+        platform_shares: per node, psys is package and dram and this share on top; 0 for a node without psys. Empty for
+            none.
+        guests: per node, virtual machines beside the pods. Empty for none.
     """
 
     seed: int
@@ -55,11 +61,22 @@ class FleetSpec:
     silences: int = 0
     downtimes: int = 0
     with_ksm: bool = True
+    meters: tuple[Meters, ...] = ()
+    gpus: tuple[tuple[GpuSpec, ...], ...] = ()
+    platform_shares: tuple[float, ...] = ()
+    guests: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         Window(self.start, self.start + timedelta(hours=1))
         if self.hours < 1 or not self.sockets or self.pods_per_node < 1:
             raise ConfigError("a fleet needs at least one hour, one node and one pod a node")
+        for name in ("meters", "gpus", "platform_shares", "guests"):
+            given = len(getattr(self, name))
+            if given not in (0, len(self.sockets)):
+                raise ConfigError(f"a fleet of {len(self.sockets)} nodes has {given} entries in {name}")
+        for meters, share in zip(self.meters, self.platform_shares or (0.0,) * len(self.sockets), strict=False):
+            if meters.kepler is not None and "psys" in meters.kepler.zones and share <= 0:
+                raise ConfigError("Kepler shows the zone psys only on a node with a platform share")
 
     @property
     def window(self) -> Window:
@@ -110,6 +127,23 @@ def outages(seed: int, start: datetime, hours: int, nodes: int = 3, pods_per_nod
     """Missed scrapes, nodes silent for 5 minutes to 2.5 hours, a Prometheus that is down once."""
     calm = steady(seed, start, hours, nodes, pods_per_node)
     return replace(calm, missed_scrape_ratio=0.02, silences=2, downtimes=1, jobs_per_hour=5.0)
+
+
+def mixed(seed: int, start: datetime, hours: int, pods_per_node: int = 6) -> FleetSpec:
+    """Every meter on three nodes: new Kepler with Scaphandre, old Kepler, new Kepler with DCGM.
+
+    The third node has an exclusive, a MIG and a time-sliced GPU. Jobs come and go; nothing restarts. DCGM collects
+    every 10 s: with its default of 30 s the counters' delay, which no sample shows, may reach 1 % of a GPU-hour.
+    """
+    return FleetSpec(
+        seed, start, hours, sockets=(2, 1, 1), pods_per_node=pods_per_node, jobs_per_hour=6.0,
+        meters=(
+            Meters(kepler=KeplerMeter(), scaphandre=ScaphandreMeter()),
+            Meters(legacy=LegacyMeter()),
+            Meters(kepler=KeplerMeter(), dcgm=DcgmMeter(collect_seconds=10)),
+        ),
+        gpus=((), (), (GpuSpec("exclusive"), GpuSpec("mig"), GpuSpec("shared"))),
+    )  # fmt: skip
 
 
 def demo_fleet(end_hour: datetime, seed: int = 2026) -> FleetSpec:

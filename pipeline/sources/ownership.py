@@ -23,7 +23,7 @@ class OwnerSeries:
         pods: kube_pod_owner: uid, namespace, pod and the owner labels.
         replicasets: kube_replicaset_owner: namespace, replicaset and the owner labels.
         jobs: kube_job_owner: namespace, job_name and the owner labels.
-        started_ms: kube_pod_start_time by pod uid, milliseconds since the epoch.
+        started_ms: kube_pod_start_time by pod uid and by `namespace/pod`, milliseconds since the epoch.
     """
 
     pods: list[Labels]
@@ -43,9 +43,15 @@ def read(server: PrometheusServer, matchers: Sequence[Matcher], start_ms: int, e
         pods=[labels for labels, _ in seen("kube_pod_owner", f"uid, namespace, pod, {OWNER_LABELS}")],
         replicasets=[labels for labels, _ in seen("kube_replicaset_owner", f"namespace, replicaset, {OWNER_LABELS}")],
         jobs=[labels for labels, _ in seen("kube_job_owner", f"namespace, job_name, {OWNER_LABELS}")],
-        started_ms={
-            labels["uid"]: round(seconds * 1000)
-            for labels, seconds in seen("kube_pod_start_time", "uid")
-            if "uid" in labels
-        },
+        started_ms=_started_ms(seen("kube_pod_start_time", "uid, namespace, pod")),
     )
+
+
+def _started_ms(answer: Sequence[tuple[Labels, float]]) -> dict[str, int]:
+    """Start by pod uid and by `namespace/pod`; of pods that had one name after the other, the later."""
+    started: dict[str, int] = {}
+    for labels, seconds in answer:
+        for key in (labels.get("uid"), f"{labels.get('namespace')}/{labels.get('pod')}"):
+            if key is not None:
+                started[key] = max(round(seconds * 1000), started.get(key, 0))
+    return started

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s
-from pipeline.transforms.counters import Counters, Intervals, StampIndex
+from pipeline.transforms.counters import Counters, Intervals, StampIndex, joined_intervals
 from pipeline.transforms.metered import Metered
 
 FIT_TOLERANCE = 1e-6  # relative: a pod alone on its node is the active energy, to the exporter's rounding
 ROUNDING_JOULES = 1e-9
-SCALE_TOLERANCE = 0.01  # workloads above active by more than this share are not believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,42 @@ def fold_workloads(workloads: Workloads, metered: Metered, max_gap_ms: int) -> I
     Drops are resets to zero, however small; a restart of the node's exporter resets every workload of the node, also
     those that did not fall.
     """
+    return _fold(workloads, metered, max_gap_ms, np.zeros(len(metered.readings.meter)), jumps_believed=True)
+
+
+def fold_outside(
+    outside: Workloads, is_process: Bools, metered: Metered, used: Intervals, meter: Int64s, max_gap_ms: int
+) -> Intervals:
+    """What ran outside workloads: one interval per joined node interval at whose end processes were seen.
+
+    As workloads, but their births have only the room that workloads leave, and an interval that alone exceeds the
+    node's active energy is refused: it is a reused PID, which sets Kepler's unsigned difference to anything.
+
+    Args:
+        outside: their counters.
+        is_process: which of them are processes (indexed like them).
+        metered: the node meters.
+        used: intervals of workloads.
+        meter: node meter of each of those intervals.
+        max_gap_ms: the longest joined interval.
+
+    Returns:
+        Intervals whose `code` is a node meter, sorted by (meter, end).
+    """
+    readings = metered.readings
+    found = _fold(outside, metered, max_gap_ms, per_reading(metered, used, meter), jumps_believed=False)
+    joules = per_reading(metered, found, outside.meter[found.code])
+    index, samples = StampIndex.of(readings.meter, readings.stamp_ms), outside.counters
+    at = index.find(outside.meter[samples.code], samples.stamp_ms)
+    seen = np.zeros(len(readings.meter), dtype=bool)
+    seen[at[(at >= 0) & is_process[samples.code]]] = True
+    end = metered.pair[metered.joined] + 1
+    end = end[seen[end]]
+    return Intervals(readings.meter[end], readings.stamp_ms[end - 1], readings.stamp_ms[end], joules[end])
+
+
+def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats, *, jumps_believed: bool) -> Intervals:
+    """See `fold_workloads`; `taken` joules per node reading are no room for births."""
     readings = metered.readings
     index = StampIndex.of(readings.meter, readings.stamp_ms)
     samples = workloads.counters
@@ -53,13 +88,18 @@ def fold_workloads(workloads: Workloads, metered: Metered, max_gap_ms: int) -> I
     rise = value[joined + 1] - value[joined]
     restarted = metered.restarts.within(readings.node[workloads.meter[code[joined]]], stamp[joined], stamp[joined + 1])
     joules = np.where(restarted | (rise < 0), value[joined + 1], rise)
+    if not jumps_believed:
+        active = np.append(0.0, np.cumsum(_active(metered)))
+        most = active[at[joined + 1] + 1] - active[at[joined] + 1]
+        fits = joules <= most * (1 + FIT_TOLERANCE) + ROUNDING_JOULES
+        joined, joules = joined[fits], joules[fits]
     steady = Intervals(code[joined], stamp[joined], stamp[joined + 1], joules)
 
-    room = _room(metered, at[joined], at[joined + 1], joules)
+    room = _room(metered, at[joined], at[joined + 1], joules) - taken
     born = _births(unseen, at, value, stamp, workloads.started_ms[code], room, metered, max_gap_ms)
     births = Intervals(code[born], readings.stamp_ms[at[born] - 1], stamp[born], value[born])
 
-    both = Intervals(*(np.concatenate((getattr(steady, f), getattr(births, f))) for f in Intervals.__slots__))
+    both = joined_intervals(steady, births)
     return both.where(np.lexsort((both.end_ms, both.code)))  # type: ignore[arg-type] # an order selects like a mask
 
 
@@ -77,17 +117,37 @@ def _gaps_before(metered: Metered) -> Int64s:
     return np.cumsum(edge)
 
 
+def _active(metered: Metered) -> Floats:
+    """Active joules of the joined interval that ends at each node reading, 0 where there is none."""
+    active = np.zeros(len(metered.readings.meter))
+    active[metered.pair[metered.joined] + 1] = metered.active.joules
+    return active
+
+
 def _room(metered: Metered, first: Int64s, last: Int64s, joules: Floats) -> Floats:
     """Active joules left for births, per node reading that ends an interval; NaN where the interval is not joined."""
-    readings = metered.readings
-    room = np.full(len(readings.meter), np.nan)
+    room = np.full(len(metered.readings.meter), np.nan)
     room[metered.pair[metered.joined] + 1] = metered.active.joules
+    return room - _laid(metered, first, last, joules)
+
+
+def per_reading(metered: Metered, intervals: Intervals, meter: Int64s) -> Floats:
+    """Joules of intervals between readings of their `meter`, per node reading that ends an interval."""
+    index = StampIndex.of(metered.readings.meter, metered.readings.stamp_ms)
+    first, last = index.find(meter, intervals.start_ms), index.find(meter, intervals.end_ms)
+    return _laid(metered, first, last, intervals.joules)
+
+
+def _laid(metered: Metered, first: Int64s, last: Int64s, joules: Floats) -> Floats:
+    """Joules between two readings, in proportion to time over the node intervals in between."""
+    readings = metered.readings
     pieces = last - first
     owner = np.repeat(np.arange(len(first)), pieces)
     reading = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first[owner] + 1
     length = readings.stamp_ms[reading] - readings.stamp_ms[reading - 1]
     share = joules[owner] * (length / (readings.stamp_ms[last] - readings.stamp_ms[first])[owner])
-    return room - np.bincount(reading, share, minlength=len(room))
+    sums: Floats = np.bincount(reading, share, minlength=len(readings.meter)).astype(np.float64)
+    return sums
 
 
 def _births(
@@ -105,9 +165,7 @@ def _births(
     A value that alone exceeds the room is a baseline and does not spoil the others; the rest are accepted only
     together. A workload that Kubernetes started more than `max_gap_ms` before its first sample was hidden, not born.
     """
-    active = np.zeros(len(room))
-    active[metered.pair[metered.joined] + 1] = metered.active.joules
-    limit = room + FIT_TOLERANCE * active
+    limit = room + FIT_TOLERANCE * _active(metered)
     recent = np.isnan(started_ms) | (started_ms >= stamp - max_gap_ms)
     with np.errstate(invalid="ignore"):
         alone = np.flatnonzero(unseen & recent & (value <= limit[at]))

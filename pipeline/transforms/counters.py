@@ -50,6 +50,11 @@ class Intervals:
         return Intervals(self.code[chosen], self.start_ms[chosen], self.end_ms[chosen], self.joules[chosen])
 
 
+def joined_intervals(one: Intervals, other: Intervals) -> Intervals:
+    """All of one, then all of the other."""
+    return Intervals(*(np.concatenate((getattr(one, f), getattr(other, f))) for f in Intervals.__slots__))
+
+
 def merge(code: Int64s, stamp_ms: Int64s, value: Floats, label: Int64s) -> Counters:
     """Counters of possibly many label sets each: at a stamp that several of them hold, the maximum counts.
 

@@ -5,21 +5,24 @@ priced yet: `emissions.price` adds the rest of the columns.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.samples import Bools, Floats, MeterSamples
-from pipeline.transforms.attribution import fold_workloads
-from pipeline.transforms.counters import StepGrid
+from pipeline.transforms.attribution import fold_outside, fold_workloads
+from pipeline.transforms.counters import Intervals, StepGrid, joined_intervals
 from pipeline.transforms.coverage import Presence
 from pipeline.transforms.folded import Consumer, Cross, Folded, Marks
 from pipeline.transforms.metered import fold_meters, unplaced_joules
 from pipeline.transforms.owners import Owners
-from pipeline.transforms.readings import align, names_by_hour
+from pipeline.transforms.quarantine import implausible_joules, implausible_rows
+from pipeline.transforms.readings import HOST_PROCESSES, Aligned, align, names_by_hour
 from pipeline.transforms.reconciliation import reconcile
 from pipeline.transforms.sheet import ENERGY, NODES, WITHHELD, FoldRules, Sheet
+from pipeline.transforms.tails import estimate_tails
+from pipeline.transforms.zones import accounting, component_of, whole_hours
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE
 from pipeline.window import Window
 
@@ -71,26 +74,57 @@ def fold(
 
 
 def fold_counters(samples: MeterSamples, max_gap_ms: int, started_ms: dict[str, int]) -> Folded:
-    """A meter of active, idle and workload counters, folded."""
+    """A meter of active, idle and workload counters, folded.
+
+    Where the samples tell what runs outside workloads (`KeplerSamples`), that is a consumer of kind `system` in hours
+    in which it was read throughout.
+    """
     aligned = align(samples, started_ms)
     metered = fold_meters(aligned.readings, max_gap_ms)
     readings, restarted = metered.readings, metered.pair[metered.restarted] + 1
+    read = Marks(readings.meter, readings.stamp_ms)
+    counts = accounting(aligned.meters, metered.active, metered.idle, read)
+    used = fold_workloads(aligned.workloads, metered, max_gap_ms)
+    host = fold_outside(
+        aligned.outside, aligned.is_process, metered, used, aligned.workloads.meter[used.code], max_gap_ms
+    )
+    tails = estimate_tails(aligned.workloads, aligned.final, metered, used, host, max_gap_ms)
+    active, idle = tails.out_of_bridge(metered, aligned.workloads.meter)
+    throughout = whole_hours(host, metered.active, read, len(aligned.meters))
+    consumers, used = _consumers(aligned, joined_intervals(used, tails.all), throughout.clip(host, host.code))
+    meter = np.array([consumer.meter for consumer in consumers], dtype=np.int64)
+    estimated = aligned.by_consumer(tails.all)
+
+    def of_nodes(intervals: Intervals) -> Intervals:
+        return counts.clip(intervals, intervals.code)
+
     return Folded(
         meter=samples.meter,
-        meters=aligned.meters,
-        active=metered.active,
-        idle=metered.idle,
-        bridged=metered.bridged,
-        consumers=[Consumer(int(meter), uid) for meter, uid in zip(aligned.workloads.meter, aligned.uids, strict=True)],
-        used=fold_workloads(aligned.workloads, metered, max_gap_ms),
+        meters=[(node, component_of(zone)) for node, zone in aligned.meters],
+        active=of_nodes(active),
+        idle=of_nodes(idle),
+        bridged=of_nodes(metered.bridged),
+        consumers=consumers,
+        used=counts.clip(used, meter[used.code]),
+        tails=counts.clip(estimated, meter[estimated.code]),
         names=lambda hour_end_ms: names_by_hour(aligned, hour_end_ms, max_gap_ms),
-        readings=Marks(readings.meter, readings.stamp_ms),
-        restarts=Marks(readings.meter[restarted], readings.stamp_ms[restarted]),
-        wraps=Marks(metered.wrapped.code, metered.wrapped.end_ms),
+        readings=counts.marks(read),
+        restarts=counts.marks(Marks(readings.meter[restarted], readings.stamp_ms[restarted])),
+        wraps=counts.marks(Marks(metered.wrapped.code, metered.wrapped.end_ms)),
         unplaced=lambda start_ms, hours: unplaced_joules(readings, metered, start_ms, hours, max_gap_ms),
-        cross=Cross(REGISTER, metered.raw, metered.compared, metered.unknown),
+        cross=Cross(REGISTER, *(of_nodes(part) for part in (metered.raw, metered.compared, metered.unknown))),
         unmetered=aligned.unmetered,
     )
+
+
+def _consumers(aligned: Aligned, used: Intervals, host: Intervals) -> tuple[list[Consumer], Intervals]:
+    """Everybody who used energy, those outside workloads last, and their intervals by (consumer, end)."""
+    used = aligned.by_consumer(used)
+    if len(host.code) == 0:
+        return aligned.consumers, used
+    meters, code = np.unique(host.code, return_inverse=True)
+    consumers = [*aligned.consumers, *(Consumer(meter, HOST_PROCESSES, kind="system") for meter in meters.tolist())]
+    return consumers, joined_intervals(used, replace(host, code=code.astype(np.int64) + len(aligned.consumers)))
 
 
 def book(folded: Folded, window: Window, rules: FoldRules, owners: Owners, presence: Presence | None) -> Energy:
@@ -100,19 +134,29 @@ def book(folded: Folded, window: Window, rules: FoldRules, owners: Owners, prese
     by_hour = StepGrid(window.start_ms, MS_PER_HOUR, hours)
     meters, consumers = len(folded.meters), len(folded.consumers)
     active, idle, bridged = (grid.spread(part, meters) for part in (folded.active, folded.idle, folded.bridged))
-    used_ms = by_hour.cover(folded.used, consumers)
+    used, used_ms = grid.spread(folded.used, consumers), by_hour.cover(folded.used, consumers)
+    result = reconcile(used, folded.consumer_meter, folded.is_system, _measured(folded, used_ms), active, idle, bridged)
     sheet = Sheet(
         folded, rules, window, owners,
-        result=reconcile(
-            grid.spread(folded.used, consumers), folded.consumer_meter, folded.is_system,
-            _measured(folded, used_ms), active, idle, bridged,
-        ),
+        result=result,
+        tail_joules=_tails(folded, grid, used, result.used_joules),
         covered_ms=by_hour.cover(folded.active, meters),
+        idle_ms=by_hour.cover(folded.idle, meters),
         used_ms=used_ms,
         sightings=(*([presence] if presence else []), _own_presence(folded)),
+        implausible_joules=implausible_joules(folded, by_hour),
     )  # fmt: skip
     rows, withheld = sheet.rows()
-    return Energy(rows, sheet.nodes(by_hour), withheld, folded.unmetered)
+    quarantined = pa.concat_tables([withheld, implausible_rows(folded, window, rules)])
+    return Energy(rows, sheet.nodes(by_hour), quarantined, folded.unmetered)
+
+
+def _tails(folded: Folded, grid: StepGrid, used: Floats, kept: Floats) -> Floats:
+    """The estimated part of what consumers are left with; shape (consumers, steps)."""
+    if folded.tails is None:
+        return np.zeros_like(used)
+    share = np.divide(kept, used, out=np.zeros_like(used), where=used > 0)
+    return grid.spread(folded.tails, len(folded.consumers)) * share
 
 
 def _measured(folded: Folded, used_ms: Floats) -> Bools:

@@ -58,6 +58,23 @@ class Cross:
 
 
 @dataclass(frozen=True, slots=True)
+class Implausible:
+    """Intervals that no machine can have used: taken out of all others, each with its evidence.
+
+    Attributes:
+        metered: of node meters (`code` numbers `meters`): active and idle energy together.
+        used: of consumers (`code` numbers `consumers`) on node meters that are themselves believed.
+        metered_evidence: one line for each of `metered`: which samples, how many watts, which limit.
+        used_evidence: the same for `used`.
+    """
+
+    metered: Intervals
+    used: Intervals
+    metered_evidence: list[str]
+    used_evidence: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Folded:
     """One meter's samples as energy.
 
@@ -66,7 +83,7 @@ class Folded:
         meters: (node, component) of each node meter, sorted.
         active: accounting intervals of node meters (`code` numbers `meters`): energy that somebody used.
         idle: the same intervals: energy that nobody used.
-        bridged: the part of `idle` that was filled in at restarts.
+        bridged: what of `idle` was filled in at restarts, including tails that were then moved from it to `active`.
         consumers: everybody who used energy.
         used: their intervals (`code` numbers `consumers`), sorted by (consumer, end).
         names: namespace and pod of consumers as of the hour that ends at a stamp.
@@ -77,6 +94,8 @@ class Folded:
             nobody knows.
         cross: the second meter, where there is one.
         unmetered: nodes that have consumers but no readable meter.
+        tails: the part of `used` that was estimated.
+        implausible: what was taken out because no machine can have used it.
     """
 
     meter: str
@@ -93,6 +112,8 @@ class Folded:
     unplaced: Callable[[int, int], Floats]
     cross: Cross | None = None
     unmetered: list[str] = field(default_factory=list)
+    implausible: Implausible | None = None
+    tails: Intervals | None = None
 
     @property
     def is_system(self) -> Bools:

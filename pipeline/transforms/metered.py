@@ -28,7 +28,7 @@ class NodeReadings:
         idle_joules: counter whose value at its exporter's start means nothing.
         raw_joules: the wrapping register beside them, NaN where it was not seen.
         node: node number of each meter (indexed by meter).
-        ranges_joules: at which values a socket's register of each meter may wrap (indexed by meter).
+        ranges_joules: at which values a socket's register of each meter may wrap (indexed by meter); none: it does not.
     """
 
     meter: Int64s
@@ -172,7 +172,7 @@ def _register(
     """
     raw = readings.raw_joules[pair + 1] - readings.raw_joules[pair]
     seconds = (readings.stamp_ms[pair + 1] - readings.stamp_ms[pair]) / MS_PER_SECOND
-    smallest = np.array([min(ranges) for ranges in readings.ranges_joules])[readings.meter[pair]]
+    smallest = np.array([min(ranges, default=np.inf) for ranges in readings.ranges_joules])[readings.meter[pair]]
     unknown = steady & (accounted_joules >= smallest)
     wrapped = np.zeros(len(raw), dtype=bool)
     watts = np.where(steady & (raw >= 0), raw / seconds, np.nan)

@@ -37,7 +37,9 @@ class Owners:
     """
 
     def __init__(self, pods: Iterable[Labels], replicasets: Iterable[Labels], jobs: Iterable[Labels]) -> None:
-        self._pods = _controllers(pods, lambda row: row.get("uid", ""))
+        rows = list(pods)
+        self._pods = _controllers(rows, lambda row: row.get("uid", ""))
+        self._named = _controllers(rows, lambda row: (row.get("namespace"), row.get("pod")))
         self._parents = {
             "ReplicaSet": _controllers(replicasets, lambda row: (row.get("namespace"), row.get("replicaset"))),
             "Job": _controllers(jobs, lambda row: (row.get("namespace"), row.get("job_name"))),
@@ -47,9 +49,10 @@ class Owners:
         """The owner of one pod."""
         if pod is None:
             return NOBODY
-        if uid not in self._pods:
+        owner = self._pods.get(uid) or self._named.get((namespace, pod))  # some meters know no uid
+        if owner is None:
             return _guess(pod)
-        kind, name = self._pods[uid]
+        kind, name = owner
         if kind in ("<none>", "", "Node"):
             return Owner("Pod", pod, "kube-state-metrics")
         parents = self._parents.get(kind, {})

@@ -1,15 +1,21 @@
 """A meter's samples lined up: node counters scrape by scrape, workload counters beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.samples import Int64s, MeterSamples, Samples
+from pipeline.samples import Bools, Int64s, KeplerSamples, MeterSamples, Samples
 from pipeline.transforms.attribution import Workloads
-from pipeline.transforms.counters import Counters, StampIndex, merge
+from pipeline.transforms.counters import Counters, Intervals, StampIndex, merge
+from pipeline.transforms.folded import Consumer
 from pipeline.transforms.metered import NodeReadings
 from pipeline.units import MS_PER_HOUR
+
+GUEST_KIND = "VirtualMachine"
+HOST_PROCESSES = "host_processes"
+
+Key = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +24,15 @@ class Aligned:
 
     Attributes:
         nodes: node names, sorted; `readings.node` points into it.
-        meters: (node, component) of each meter, sorted.
+        meters: (node, component) of each meter, sorted; a component may be `other/<zone>`.
         readings: the node counters.
         workloads: the workload counters on metered nodes.
-        uids: workload uid of each workload.
+        consumers: whose they are.
+        consumer: the consumer of each workload counter: of several runs of one container, or of a guest, one.
         names: (namespace, pod) rows that `workloads.counters.label` points into.
+        final: of those rows, which may belong to last totals: nothing of a workload is unseen after them.
+        outside: the counters of what runs outside workloads on metered nodes, where the meter shows it.
+        is_process: which of those are processes (indexed like them).
         unmetered: nodes that have workload counters but no readable node counters, sorted.
     """
 
@@ -30,9 +40,18 @@ class Aligned:
     meters: list[tuple[str, str]]
     readings: NodeReadings
     workloads: Workloads
-    uids: list[str]
+    consumers: list[Consumer]
+    consumer: Int64s
     names: list[tuple[str | None, str | None]]
+    final: Bools
+    outside: Workloads
+    is_process: Bools
     unmetered: list[str]
+
+    def by_consumer(self, used: Intervals) -> Intervals:
+        """Intervals of workload counters as those of consumers, sorted by (consumer, end)."""
+        moved = replace(used, code=self.consumer[used.code])
+        return moved.where(np.lexsort((moved.end_ms, moved.code)))  # type: ignore[arg-type] # an order selects like a mask
 
 
 def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
@@ -43,40 +62,106 @@ def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
     pairs = set(_keys(samples.active)) & set(_keys(samples.idle))
     meters = sorted((str(node), str(component)) for node, component in pairs)
     nodes = sorted({node for node, _ in meters})
-    meter_of: dict[tuple[str, ...], int] = {key: i for i, key in enumerate(meters)}
+    meter_of: dict[Key, int] = {key: i for i, key in enumerate(meters)}
     readings = _readings(samples, meter_of, np.array([nodes.index(node) for node, _ in meters], dtype=np.int64))
-
-    workload_keys = _keys(samples.workloads)
-    metered = sorted((k for k in workload_keys if k[:2] in meter_of), key=str)
-    workload_of = {key: i for i, key in enumerate(metered)}
-    names, workloads = _ranked_names(samples.workloads)
-    counters = _merge(workloads, [workload_of.get(key, -1) for key in workload_keys])
-    uids = [str(key[2]) for key in metered]
+    names, final, workloads = _ranked_names(samples.workloads)
+    guests, outside = _beside_pods(samples, len(names))
+    counted = _counted(workloads, meter_of, _pod_or_container, started_ms)
+    counted_guests = _counted(guests, meter_of, _guest, {})
+    counted_outside = _counted(outside, meter_of, _host, {})
+    of_counter = counted.consumers + counted_guests.consumers
+    consumers = list(dict.fromkeys(of_counter))
+    number = {consumer: i for i, consumer in enumerate(consumers)}
     return Aligned(
         nodes=nodes,
         meters=meters,
         readings=readings,
-        workloads=Workloads(
-            counters=counters,
-            meter=np.array([meter_of[key[:2]] for key in metered], dtype=np.int64),
-            started_ms=np.array([started_ms.get(uid, np.nan) for uid in uids], dtype=np.float64),
-        ),
-        uids=uids,
-        names=names,
-        unmetered=sorted({str(k[0]) for k in workload_keys if k[:2] not in meter_of}),
+        workloads=_one_after_the_other(counted.workloads, counted_guests.workloads),
+        consumers=consumers,
+        consumer=np.array([number[consumer] for consumer in of_counter], dtype=np.int64),
+        names=[*names, (None, None)],
+        final=np.array([*final, True], dtype=bool),  # of a guest's state nothing is known
+        outside=counted_outside.workloads,
+        is_process=np.array([key[2] == "process" for key in counted_outside.keys], dtype=bool),
+        unmetered=sorted({str(k[0]) for k in _keys(samples.workloads) if k[:2] not in meter_of}),
     )
 
 
-def _keys(samples: Samples) -> list[tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Counters on metered nodes: their keys and consumers, one a counter."""
+
+    workloads: Workloads
+    keys: list[Key]
+    consumers: list[Consumer]
+
+
+def _counted(
+    samples: Samples,
+    meter_of: Mapping[Key, int],
+    consumer_of: Callable[[int, Key], Consumer],
+    started: Mapping[str, int],
+) -> _Counted:
+    every = _keys(samples)
+    keys = sorted((key for key in every if key[:2] in meter_of), key=str)
+    number = {key: i for i, key in enumerate(keys)}
+    workloads = Workloads(
+        counters=_merge(samples, [number.get(key, -1) for key in every]),
+        meter=np.array([meter_of[key[:2]] for key in keys], dtype=np.int64),
+        started_ms=np.array([started.get(str(key[2]), np.nan) for key in keys], dtype=np.float64),
+    )
+    return _Counted(workloads, keys, [consumer_of(meter_of[key[:2]], key) for key in keys])
+
+
+def _pod_or_container(meter: int, key: Key) -> Consumer:
+    return Consumer(meter, str(key[2]), container=key[3] if len(key) > 3 else None)
+
+
+def _guest(meter: int, key: Key) -> Consumer:
+    """By its name: it stays when the hypervisor gives a new id."""
+    return Consumer(meter, key[3], workload_kind=GUEST_KIND, workload=key[3])
+
+
+def _host(meter: int, _key: Key) -> Consumer:
+    return Consumer(meter, HOST_PROCESSES, kind="system")
+
+
+def _beside_pods(samples: MeterSamples, nameless: int) -> tuple[Samples, Samples]:
+    """Guests, under the name numbered `nameless`, and what is outside workloads; of neither any where none is shown."""
+    if isinstance(samples, KeplerSamples):
+        guests = samples.guests
+        return replace(guests, name=np.full(len(guests.code), nameless, dtype=np.int64)), samples.outside
+    none = np.zeros(0, dtype=np.int64)
+    nothing = Samples(samples.workloads.identity.slice(0, 0), samples.workloads.names, none, none, none, np.zeros(0))
+    return nothing, nothing
+
+
+def _one_after_the_other(one: Workloads, other: Workloads) -> Workloads:
+    first, second = one.counters, other.counters
+    return Workloads(
+        counters=Counters(
+            code=np.concatenate((first.code, second.code + len(one.meter))),
+            stamp_ms=np.concatenate((first.stamp_ms, second.stamp_ms)),
+            value=np.concatenate((first.value, second.value)),
+            label=np.concatenate((first.label, second.label)),
+        ),
+        meter=np.concatenate((one.meter, other.meter)),
+        started_ms=np.concatenate((one.started_ms, other.started_ms)),
+    )
+
+
+def _keys(samples: Samples) -> list[Key]:
     return [tuple(row.values()) for row in samples.identity.to_pylist()]
 
 
-def _ranked_names(samples: Samples) -> tuple[list[tuple[str | None, str | None]], Samples]:
+def _ranked_names(samples: Samples) -> tuple[list[tuple[str | None, str | None]], list[bool], Samples]:
     """Names numbered by what they say, not by arrival, full ones last: of equal values at a stamp the last counts."""
-    names = [(row["namespace"], row["pod"]) for row in samples.names.to_pylist()]
-    order = sorted(range(len(names)), key=lambda i: (None not in names[i], str(names[i])))
+    rows = samples.names.to_pylist()
+    names = [(row["namespace"], row["pod"]) for row in rows]
+    order = sorted(range(len(rows)), key=lambda i: (None not in names[i], str(names[i]), str(rows[i])))
     rank = np.argsort(np.array(order, dtype=np.int64))
-    return [names[i] for i in order], replace(samples, name=rank[samples.name])
+    final = [rows[i].get("state", "terminated") == "terminated" for i in order]  # where no state is told: perhaps
+    return [names[i] for i in order], final, replace(samples, name=rank[samples.name])
 
 
 def _merge(samples: Samples, renumber: list[int]) -> Counters:
@@ -86,7 +171,7 @@ def _merge(samples: Samples, renumber: list[int]) -> Counters:
     return merge(code[kept], samples.stamp_ms[kept], samples.value[kept], samples.name[kept])
 
 
-def _readings(samples: MeterSamples, meter_of: Mapping[tuple[str, ...], int], node: Int64s) -> NodeReadings:
+def _readings(samples: MeterSamples, meter_of: Mapping[Key, int], node: Int64s) -> NodeReadings:
     active, idle, raw = (
         _merge(part, [meter_of.get(key, -1) for key in _keys(part)])
         for part in (samples.active, samples.idle, samples.raw)
@@ -103,18 +188,18 @@ def _readings(samples: MeterSamples, meter_of: Mapping[tuple[str, ...], int], no
         idle_joules=idle.value[idle_at[both]],
         raw_joules=raw_value[raw_at],
         node=node,
-        ranges_joules=[tuple(samples.raw_ranges_joules[component]) for _, component in meter_of],
+        ranges_joules=[tuple(samples.raw_ranges_joules.get(component, ())) for _, component in meter_of],
     )
 
 
 def names_by_hour(aligned: Aligned, hour_end_ms: int, max_gap_ms: int) -> dict[int, tuple[str | None, str | None]]:
-    """(namespace, pod) of each workload as of an hour: the latest full names seen up to `max_gap_ms` after it.
+    """(namespace, pod) of each consumer as of an hour: the latest full names seen up to `max_gap_ms` after it.
 
-    Workloads none of whose samples in `(hour start, hour end + max_gap]` carry names are (None, None).
+    Consumers none of whose samples in `(hour start, hour end + max_gap]` carry names are (None, None).
     """
     counters = aligned.workloads.counters
     inside = (counters.stamp_ms > hour_end_ms - MS_PER_HOUR) & (counters.stamp_ms <= hour_end_ms + max_gap_ms)
     full = np.array([namespace is not None and pod is not None for namespace, pod in aligned.names], dtype=bool)
     named = np.flatnonzero(inside & full[counters.label]) if len(full) else np.zeros(0, dtype=np.int64)
     last = named[np.append(counters.code[named][1:] != counters.code[named][:-1], True)] if len(named) else named
-    return {int(counters.code[i]): aligned.names[counters.label[i]] for i in last}
+    return {int(aligned.consumer[counters.code[i]]): aligned.names[counters.label[i]] for i in last}

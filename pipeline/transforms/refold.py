@@ -6,13 +6,14 @@ Raw samples expire; folding an hour again after they did must never lower what i
 import pyarrow as pa
 
 from pipeline.tables import values
+from pipeline.transforms.accounting import GROUP_OF, Place
 from pipeline.transforms.energy import Energy
 
 COVERAGE_TOLERANCE = 1e-6  # the same samples give the same coverage; anything more is a real difference
 
 
 def better_covered(new: Energy, old_rows: pa.Table, old_nodes: pa.Table, old_quarantine: pa.Table) -> Energy:
-    """Per (hour, node) the rows of the better covered fold; ties go to the new one.
+    """Per (hour, node, component group) the rows of the better covered fold; ties go to the new one.
 
     Args:
         new: the new fold of some hours.
@@ -37,17 +38,18 @@ def better_covered(new: Energy, old_rows: pa.Table, old_nodes: pa.Table, old_qua
     )
 
 
-def _keys(table: pa.Table) -> list[tuple[object, object]]:
-    return list(zip(values(table, "hour_utc"), values(table, "node"), strict=True))
+def _keys(table: pa.Table) -> list[Place]:
+    keys = zip(values(table, "hour_utc"), values(table, "node"), values(table, "component"), strict=True)
+    return [Place(hour, node, GROUP_OF[component]) for hour, node, component in keys]
 
 
-def _coverage(nodes: pa.Table) -> dict[tuple[object, object], float]:
-    """The least covered component of each (hour, node)."""
-    coverage: dict[tuple[object, object], float] = {}
+def _coverage(nodes: pa.Table) -> dict[Place, float]:
+    """The least covered component of each place."""
+    coverage: dict[Place, float] = {}
     for key, ratio in zip(_keys(nodes), values(nodes, "coverage_ratio"), strict=True):
         coverage[key] = min(coverage.get(key, 1.0), ratio)
     return coverage
 
 
-def _only(table: pa.Table, keys: set[tuple[object, object]], *, kept: bool) -> pa.Table:
+def _only(table: pa.Table, keys: set[Place], *, kept: bool) -> pa.Table:
     return table.filter(pa.array([(key in keys) is kept for key in _keys(table)], pa.bool_()))

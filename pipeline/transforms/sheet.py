@@ -17,6 +17,7 @@ from pipeline.window import Window, from_ms
 
 EXCESS = "workloads_exceed_active"
 RESIDUAL = "residual"
+IMPLAUSIBLE = "implausible"
 
 PRICE_COLUMNS = (
     "pue_ratio", "pue_source", "intensity_steps", "facility_energy_kwh", "carbon_intensity_g_per_kwh", "intensity_zone",
@@ -54,9 +55,12 @@ class Sheet:
     window: Window
     owners: Owners
     result: Reconciled
+    tail_joules: Floats  # (consumers, steps), the estimated part of what is used
     covered_ms: Floats  # (meters, hours)
+    idle_ms: Floats  # (meters, hours): 0 where the meter does not tell idle energy, which is then null and not 0
     used_ms: Floats  # (consumers, hours)
     sightings: tuple[Presence, ...]  # the best first
+    implausible_joules: Floats  # (meters, hours), already taken out
 
     @property
     def steps_per_hour(self) -> int:
@@ -72,6 +76,7 @@ class Sheet:
             for c in np.flatnonzero(self.used_ms[:, index] > 0).tolist():
                 consumer = self.folded.consumers[c]
                 row = self._row(consumer.meter, index, consumer.kind, self.result.used_joules[c, steps])
+                row["tail_joules"] = float(self.tail_joules[c, steps].sum())
                 row |= self._identity(consumer, *names.get(c, (None, None)))
                 if self.result.withheld[consumer.meter, index]:
                     withheld.append(self._withheld(row, self.result.withheld_joules[c, steps], consumer.meter, index))
@@ -80,12 +85,14 @@ class Sheet:
             for meter in np.flatnonzero(self.covered_ms[:, index] > 0).tolist():
                 if not self.result.measured[meter, index] or self.result.withheld[meter, index]:
                     kept.append(self._row(meter, index, "system", self.result.system_joules[meter, steps]))
-                kept.append(self._row(meter, index, "idle", self.result.idle_joules[meter, steps]))
+                if self.idle_ms[meter, index] > 0:
+                    kept.append(self._row(meter, index, "idle", self.result.idle_joules[meter, steps]))
         return pa.Table.from_pylist(kept, ENERGY), pa.Table.from_pylist(withheld, WITHHELD)
 
     def _identity(self, consumer: Consumer, namespace: str | None, pod: str | None) -> dict[str, object]:
-        if consumer.workload is not None:
-            return {"workload_kind": consumer.workload_kind, "workload": consumer.workload, "owner_source": "meter"}
+        if consumer.workload is not None or consumer.kind == "system":
+            named = consumer.workload or consumer.uid
+            return {"workload_kind": consumer.workload_kind, "workload": named, "owner_source": "meter"}
         owner = self.owners.of(consumer.uid, namespace, pod)
         return {
             "namespace": namespace,
@@ -175,16 +182,17 @@ class Sheet:
             "metered_joules": active + idle if seen else None,
             "workload_joules": float(result.used_joules[of_meter, steps].sum()) if seen else None,
             "system_joules": system if seen else None,
-            "idle_joules": idle if seen else None,
+            "idle_joules": idle if self.idle_ms[m, hour] > 0 else None,
             "residual_joules": residual if seen else None,  # null where system is the remainder
             "bridged_joules": bridged,
-            "quarantined_joules": float(result.withheld_joules[self.folded.consumer_meter == m][:, steps].sum()),
+            "quarantined_joules": float(result.withheld_joules[self.folded.consumer_meter == m][:, steps].sum())
+            + float(self.implausible_joules[m, hour]),
             "workload_scale": float(result.scale[m, hour]),
         }
 
     def _check(self, m: int, hour: int) -> str | None:
         if not self.result.withheld[m, hour]:
-            return None
+            return IMPLAUSIBLE if self.implausible_joules[m, hour] > 0 else None
         return EXCESS if self.result.excess_joules[m, hour] > 0 else RESIDUAL
 
     def _cross_ratio(self, by_hour: StepGrid) -> Floats:

@@ -1,12 +1,14 @@
 """What the demo's tests share: reading a fleet's series, and energy by a plain loop."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
-from pipeline.demo.fleet import Fleet, churning, restarting, simulate, steady
+from pipeline.demo.fleet import Fleet, FleetSpec, churning, mixed, restarting, simulate, steady
+from pipeline.demo.meters import GpuSpec, Meters
 from pipeline.demo.power import PowerCurve
 from pipeline.demo.series import Series
 from pipeline.demo.transport import FleetTransport
@@ -71,3 +73,19 @@ def restart_gaps() -> Callable[[Fleet, int], list[tuple[int, int, int]]]:
         return [(int(i) - 1, int(i), int(starts[epoch[i]])) for i in changed]
 
     return gaps
+
+
+@pytest.fixture(scope="session")
+def mixed_fleet() -> Fleet:
+    return simulate(mixed(seed=7, start=START, hours=3))
+
+
+def _lone(meters: Meters, boards: tuple[GpuSpec, ...] = (), sockets: int = 1, **changes: object) -> Fleet:
+    spec = FleetSpec(5, START, 3, sockets=(sockets,), pods_per_node=4, jobs_per_hour=8.0, gpus=(boards,))
+    return simulate(replace(spec, meters=(meters,), **changes))  # type: ignore[arg-type] # names of its fields
+
+
+@pytest.fixture(scope="session")
+def lone() -> Callable[..., Fleet]:
+    """Makes a fleet of one node with these meters, GPUs and sockets; more fields of the spec by name."""
+    return _lone

@@ -50,3 +50,18 @@ def test_a_swinging_demand_peaks_at_its_hour() -> None:
     curve = Demand(10.0, swing=0.6, peak_hour=19).curve(np.random.default_rng(7), 0, 24 * HOUR_MS, 0)
     hourly = np.diff(curve.energy_joules(np.arange(25) * HOUR_MS))
     assert hourly[17:21].mean() > 2 * hourly[5:9].mean()
+
+
+def test_a_weighted_curve_has_its_factor_inside_each_span_and_nothing_outside(looped_joules: Looped) -> None:
+    curve = Demand(6.0).curve(np.random.default_rng(8), -HOUR_MS, HOUR_MS, 0)
+    weighted = curve.weighted([-HOUR_MS / 2, 12_345, HOUR_MS / 3], [0.25, 2.0])
+    assert looped_joules(weighted, -HOUR_MS / 2, 12_345) == pytest.approx(
+        looped_joules(curve, -HOUR_MS / 2, 12_345) / 4
+    )
+    later = (12_345, HOUR_MS / 3)
+    assert looped_joules(weighted, *later) == pytest.approx(2 * looped_joules(curve, *later))
+    assert looped_joules(weighted, -HOUR_MS, -HOUR_MS / 2) == 0
+    assert looped_joules(weighted, HOUR_MS / 3, HOUR_MS) == 0
+    # beyond the curve itself there is nothing to weigh
+    wide = curve.weighted([-9 * HOUR_MS, 9 * HOUR_MS], [1.0])
+    assert wide.joules[-1] == pytest.approx(curve.joules[-1])

@@ -64,15 +64,15 @@ def loop(transport: Transport, window: Window, max_gap_ms: int, step_ms: int, st
     """Energy of all hours of `window` from the samples up to `max_gap_ms` beyond its edges."""
     begin, end = window.start_ms - max_gap_ms - 1, window.end_ms + max_gap_ms
     meters = _meters(transport, begin, end)
-    pods = _pods(transport, begin, end)
+    pods, final = _pods(transport, begin, end)
     restarts = {node: _restarts([m for (n, _), m in meters.items() if n == node], max_gap_ms) for node, _ in meters}
     result = Result()
     for key, meter in meters.items():
         meter.fold(restarts[key[0]], max_gap_ms)
-        spans = _workload_spans(
-            {uid: samples for (*place, uid), samples in pods.items() if tuple(place) == key},
-            meter, restarts[key[0]], max_gap_ms, started_ms,
-        )  # fmt: skip
+        own = {uid: samples for (*place, uid), samples in pods.items() if tuple(place) == key}
+        spans = _workload_spans(own, meter, restarts[key[0]], max_gap_ms, started_ms)
+        last_totals = {uid: stamps for (*place, uid), stamps in final.items() if tuple(place) == key}
+        _add_tails(own, last_totals, spans, meter, restarts[key[0]], max_gap_ms)
         for hour_ms in range(window.start_ms, window.end_ms, HOUR_MS):
             _book(result, key, meter, spans, hour_ms, step_ms, max_gap_ms)
     return result
@@ -103,12 +103,20 @@ def _meters(transport: Transport, begin: int, end: int) -> dict[MeterId, "Meter"
     return {key: Meter(key[1], read["active"][key], read["idle"][key], read["raw"][key]) for key in sorted(keys)}
 
 
-def _pods(transport: Transport, begin: int, end: int) -> dict[PodId, Counter]:
-    """By pod UID: neither the names nor the state are part of what a counter is."""
+def _pods(transport: Transport, begin: int, end: int) -> tuple[dict[PodId, Counter], dict[PodId, set[int]]]:
+    """By pod UID: neither the names nor the state are part of what a counter is. And the stamps of last totals.
+
+    Of equal values at a stamp the one with full names counts, of those the terminated one.
+    """
     pods: dict[PodId, Counter] = defaultdict(dict)
+    best: dict[PodId, dict[int, tuple[object, ...]]] = defaultdict(dict)
     for labels, stamp, value in _series(transport, POD_COUNTER, begin, end):
-        _put(pods[labels["node_name"], labels["zone"], labels["pod_id"]], stamp, value)
-    return pods
+        pod = labels["node_name"], labels["zone"], labels["pod_id"]
+        _put(pods[pod], stamp, value)
+        names = labels.get("pod_namespace"), labels.get("pod_name")
+        told = (value, None not in names, str(names), labels.get("state") == "terminated")
+        best[pod][stamp] = max(best[pod].get(stamp, told), told)
+    return pods, {pod: {stamp for stamp, told in of_pod.items() if told[-1]} for pod, of_pod in best.items()}
 
 
 # ---- the node's own meter ------------------------------------------------------------------------------------------
@@ -246,6 +254,79 @@ def _take(room: Counter, meter: Meter, start: int, end: int, joules: Fraction) -
         stamp = meter.stamps[position]
         if stamp in room:
             room[stamp] -= joules * Fraction(stamp - meter.stamps[position - 1], end - start)
+
+
+# ---- unseen tails --------------------------------------------------------------------------------------------------
+
+
+def _add_tails(
+    pods: Mapping[str, Counter],
+    final: Mapping[str, set[int]],
+    spans: dict[str, Spans],
+    meter: Meter,
+    restarts: set[tuple[int, int]],
+    max_gap_ms: int,
+) -> None:
+    """Estimates beside the spans: at deaths out of what no pod used, at restarts out of the bridge."""
+    room = dict(meter.active_joules)
+    deaths: dict[int, list[tuple[str, int, Fraction]]] = defaultdict(list)
+    lost: dict[int, list[tuple[str, int, Fraction]]] = defaultdict(list)
+    for uid, own in spans.items():
+        own.sort(key=lambda span: span[1])
+        for number, (start, end, joules) in enumerate(own):
+            _take(room, meter, start, end, joules)
+            there = _death(pods[uid], final.get(uid, set()), end, meter, restarts, max_gap_ms)
+            if there is not None:
+                power = _power(pods[uid], own[: number + 1], there, max_gap_ms, steady=True)
+                power = (
+                    _power(pods[uid], own[: number + 1], there, max_gap_ms, steady=False) if power is None else power
+                )
+                deaths[there].append((uid, end, (power or Fraction(0)) * (there - end) / 2))
+            if not _steady(pods[uid], own[number]) and meter.before[end] == start and _contains(start, end, restarts):
+                power = _power(pods[uid], own[:number], end, max_gap_ms, steady=True)
+                lost[end].append((uid, start, max((power or Fraction(0)) * (end - start) - joules, Fraction(0))))
+    for end, tails in lost.items():
+        given = _give(spans, tails, end, meter.bridged_joules.get(end, Fraction(0)))
+        meter.active_joules[end] += given
+        meter.idle_joules[end] -= given
+    for end, tails in deaths.items():
+        _give(spans, tails, end, max(room[end], Fraction(0)))
+
+
+def _give(spans: dict[str, Spans], tails: list[tuple[str, int, Fraction]], end: int, most: Fraction) -> Fraction:
+    wanted = sum((joules for *_, joules in tails), Fraction(0))
+    share = most / wanted if wanted > most else Fraction(1)
+    for uid, start, joules in tails:
+        if joules > 0:
+            spans[uid].append((start, end, joules * share))
+    return wanted * share
+
+
+def _steady(samples: Counter, span: tuple[int, int, Fraction]) -> bool:
+    start, end, joules = span
+    return start in samples and samples[end] - samples[start] == joules
+
+
+def _power(samples: Counter, spans: Spans, until: int, max_gap_ms: int, *, steady: bool) -> Fraction | None:
+    """Joules per ms of the last span of that kind; a counter that began within its span did so at half of it."""
+    for start, end, joules in reversed(spans):
+        if _steady(samples, (start, end, joules)) == steady:
+            return joules / (end - start) * (1 if steady else 2) if start >= until - max_gap_ms else None
+    return None
+
+
+def _death(
+    samples: Counter, final: set[int], last: int, meter: Meter, restarts: set[tuple[int, int]], max_gap_ms: int
+) -> int | None:
+    """The node's next reading, if the pod is gone there and its counter does not go on later."""
+    position = bisect_left(meter.stamps, last) + 1
+    there = meter.stamps[position] if position < len(meter.stamps) else None
+    if there is None or there not in meter.active_joules or last in final or _contains(last, there, restarts):
+        return None
+    following = min((stamp for stamp in samples if stamp > last), default=None)
+    if following is None or following - last > max_gap_ms:
+        return there
+    return there if there < following and samples[following] < samples[last] else None
 
 
 # ---- hours ---------------------------------------------------------------------------------------------------------

@@ -1,19 +1,32 @@
-"""Kepler 0.10 and newer: node counters by zone, pod counters by zone and state.
+"""Kepler 0.10 and newer: node counters by zone; counters of pods, containers, guests and processes by zone and state.
 
-Only zones that do not contain each other are read: package, and dram beside it. Labels and traps: the energy sensors'
-sheet, section 1. Target labels (`instance`, `job`, `pod`) say which exporter was scraped, not which workload is meant,
-and change when its pod restarts: they are no part of an identity, except that a node without `node_name` is known by
-`instance`.
+Labels and traps: the energy sensors' sheet, section 1. Target labels (`instance`, `job`, `pod`) say which exporter was
+scraped, not which workload is meant, and change when its pod restarts: they are no part of an identity, except that a
+node without `node_name` is known by `instance`.
+
+Zones: `core` and `uncore` lie inside package and are never read. `psys` holds package and dram and more, and a sensor
+of another kind (hwmon) holds nobody knows what: they are read only where package does not show the same scrapes, and
+the fold decides hour by hour.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from pipeline.samples import Block, MeterSamples, Samples, Transport
+from pipeline.samples import Block, KeplerSamples, Samples, Transport
+from pipeline.sources.meters.labelled import (
+    NO_NAMES,
+    Key,
+    KeyOf,
+    Labels,
+    both,
+    keys_of,
+    named_in_same_scrape,
+    sound_stamps,
+    understand,
+    without,
+)
 from pipeline.sources.prometheus.selectors import Matcher, selector
 
 NAME = "kepler"
@@ -21,39 +34,84 @@ ACTIVE = "kepler_node_cpu_active_joules_total"
 IDLE = "kepler_node_cpu_idle_joules_total"
 RAW = "kepler_node_cpu_joules_total"
 PODS = "kepler_pod_cpu_joules_total"
+CONTAINERS = "kepler_container_cpu_joules_total"
+GUESTS = "kepler_vm_cpu_joules_total"
+PROCESSES = "kepler_process_cpu_joules_total"
 COMPONENTS = ("package", "dram")
 RAPL_RANGES_JOULES = {  # max_energy_range_uj as Intel and AMD processors report it
     "package": (65_532.610987, 262_143.328850),
     "dram": (65_712.999613, 262_143.328850),
+    "psys": (65_532.610987, 262_143.328850),
 }
-ZONES = Matcher("zone", "=~", "|".join(COMPONENTS))
+WITHIN_PACKAGE = ("core", "uncore")
+ZONES = Matcher("zone", "!~", "|".join(WITHIN_PACKAGE))
+USUAL_ZONES = Matcher("zone", "=~", "|".join(COMPONENTS))
+RARE_ZONES = Matcher("zone", "!~", "|".join((*COMPONENTS, *WITHIN_PACKAGE)))
+NO_POD = Matcher("pod_id", "=", "")
+NO_CONTAINER = Matcher("container_id", "=", "")
 
 NODE_IDENTITY = pa.schema([("node", pa.string()), ("component", pa.string())])
 POD_IDENTITY = pa.schema([*NODE_IDENTITY, ("pod_uid", pa.string())])
+CONTAINER_IDENTITY = pa.schema([*POD_IDENTITY, ("container", pa.string()), ("container_id", pa.string())])
+GUEST_IDENTITY = pa.schema([*NODE_IDENTITY, ("vm_id", pa.string()), ("vm_name", pa.string())])
+OUTSIDE_IDENTITY = pa.schema([*NODE_IDENTITY, ("level", pa.string()), ("id", pa.string())])
 POD_NAMES = pa.schema([("namespace", pa.string()), ("pod", pa.string())])
 NAME_LABELS = {"namespace": "pod_namespace", "pod": "pod_name"}
-NO_NAMES = pa.schema([])
+STATE = {"state": "state"}  # of a last total, `terminated`
 
-Labels = dict[str, str]
+Level = Literal["pod", "container"]
 
 
-def read(transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> MeterSamples:
-    """All samples of Kepler's node and pod counters with `start_ms <= stamp <= end_ms`.
+def read(
+    transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_ms: int, level: Level = "pod"
+) -> KeplerSamples:
+    """All samples of Kepler's node and workload counters with `start_ms <= stamp <= end_ms`.
+
+    Args:
+        transport: where they are.
+        matchers: the user's own conditions.
+        start_ms: first stamp.
+        end_ms: last stamp.
+        level: whether workloads are pods, or the containers inside them, named by the pod seen in the same scrape.
 
     Raises:
         SourceError: as the transport.
     """
 
-    def blocks(metric: str) -> Iterable[Block]:
-        return transport.blocks(selector(metric, ZONES, *matchers), start_ms, end_ms)
+    def blocks(metric: str, *conditions: Matcher) -> Iterator[Block]:
+        yield from transport.blocks(selector(metric, *conditions, *matchers), start_ms, end_ms)
 
-    return MeterSamples(
+    active, idle, raw = (understand(blocks(metric, ZONES), NODE_IDENTITY, _node_key) for metric in (ACTIVE, IDLE, RAW))
+    hidden = _hidden(active, idle)
+    rare = any(component not in COMPONENTS for _, component in set(keys_of(active)) - hidden)
+
+    def counters(
+        metric: str, schema: pa.Schema, key_of: KeyOf, *conditions: Matcher, names: Mapping[str, str] = NO_NAMES
+    ) -> Samples:
+        def key(labels: Labels) -> Key | None:
+            return None if _node_key(labels) in hidden else key_of(labels)
+
+        zones = (USUAL_ZONES, RARE_ZONES) if rare else (USUAL_ZONES,)
+        parts = (block for zone in zones for block in blocks(metric, zone, *conditions))
+        return understand(parts, schema, key, names)
+
+    pods = counters(PODS, POD_IDENTITY, _pod_key, names=NAME_LABELS if level == "container" else NAME_LABELS | STATE)
+    containers = counters(CONTAINERS, CONTAINER_IDENTITY, _container_key, names=STATE) if level == "container" else None
+    guests = counters(GUESTS, GUEST_IDENTITY, _guest_key)
+    known = {(key[0], key[2]) for key in keys_of(guests)}
+    outside = counters(PROCESSES, OUTSIDE_IDENTITY, _process_key(known), NO_CONTAINER)
+    if len(outside.value):
+        waiting = {(key[0], key[4]) for key in keys_of(containers)} if containers else set()
+        outside = both(outside, counters(CONTAINERS, OUTSIDE_IDENTITY, _stray_key(waiting), NO_POD))
+    return KeplerSamples(
         meter=NAME,
-        active=_understand(blocks(ACTIVE), NODE_IDENTITY, NO_NAMES),
-        idle=_understand(blocks(IDLE), NODE_IDENTITY, NO_NAMES),
-        raw=_understand(blocks(RAW), NODE_IDENTITY, NO_NAMES),
-        workloads=_understand(blocks(PODS), POD_IDENTITY, POD_NAMES),
+        active=without(active, hidden),
+        idle=without(idle, hidden),
+        raw=without(raw, hidden),
+        workloads=pods if containers is None else named_in_same_scrape(containers, pods),
         raw_ranges_joules=RAPL_RANGES_JOULES,
+        guests=guests,
+        outside=outside,
     )
 
 
@@ -62,37 +120,70 @@ def node_of(labels: Labels) -> str:
     return labels.get("node_name") or labels.get("instance", "").rsplit(":", 1)[0]
 
 
-def _identity(labels: Labels, columns: Sequence[str]) -> tuple[str | None, ...]:
-    pod_uid = labels.get("pod_id") or f"{labels.get('pod_namespace', '')}/{labels.get('pod_name', '')}"
-    known = {"node": node_of(labels), "component": labels["zone"], "pod_uid": pod_uid}
-    return tuple(known[column] for column in columns)
+def _hidden(active: Samples, idle: Samples) -> set[Key]:
+    """Zones never seen without a better one that holds or repeats them: whatever hour is asked, they cannot account."""
+    keys = keys_of(active)
+    doubtful = {key[0] for key in keys if key[1] not in COMPONENTS}
+    wanted = {key for key in keys if key[0] in doubtful}
+    once, again = sound_stamps(active, wanted), sound_stamps(idle, wanted)
+    stamps = {key: once[key] & again[key] for key in wanted}
+
+    def needless(key: Key) -> bool:
+        node, component = key
+        better = () if component in COMPONENTS else ("package",) if component == "psys" else ("package", "psys")
+        return any(stamps[key] <= stamps.get((node, other), set()) for other in better)
+
+    return {key for key in wanted if needless(key)}
 
 
-def _understand(blocks: Iterable[Block], identity: pa.Schema, names: pa.Schema) -> Samples:
-    """Number identities and label sets over all blocks, so that a counter's series and parts meet again."""
-    codes: dict[tuple[str | None, ...], int] = {}
-    name_codes: dict[tuple[str | None, ...], int] = {}
-    parts: list[tuple[NDArray[Any], ...]] = []
-    for block in blocks:
-        lengths = np.diff(block.offsets)
-        rows = [{k: v for k, v in row.items() if v is not None} for row in block.labels.to_pylist()]
-        code = [codes.setdefault(_identity(row, identity.names), len(codes)) for row in rows]
-        name = [
-            name_codes.setdefault(tuple(row.get(NAME_LABELS[column]) for column in names.names), len(name_codes))
-            for row in rows
-        ]
-        parts.append((np.repeat(code, lengths), np.repeat(name, lengths), block.stamps_ms, block.values))
-    code_, name_, stamps, values = (np.concatenate([p[i] for p in parts] or [np.zeros(0)]) for i in range(4))
-    return Samples(
-        identity=_rows(codes, identity),
-        names=_rows(name_codes, names),
-        code=code_.astype(np.int64),
-        name=name_.astype(np.int64),
-        stamp_ms=stamps.astype(np.int64),
-        value=values.astype(np.float64),
-    )
+def _node_key(labels: Labels) -> Key | None:
+    zone = labels.get("zone", "")
+    if zone in WITHIN_PACKAGE or not zone:
+        return None
+    return node_of(labels), zone if zone in RAPL_RANGES_JOULES else f"other/{zone}"
 
 
-def _rows(codes: dict[tuple[str | None, ...], int], schema: pa.Schema) -> pa.Table:
-    columns = [pa.array([key[i] for key in codes], schema.field(i).type) for i in range(len(schema))]
-    return pa.Table.from_arrays(columns, schema=schema)
+def _below(labels: Labels, *rest: str | None) -> Key | None:
+    node = _node_key(labels)
+    return None if node is None else (*node, *rest)
+
+
+def _pod_key(labels: Labels) -> Key | None:
+    return _below(labels, labels.get("pod_id") or f"{labels.get('pod_namespace', '')}/{labels.get('pod_name', '')}")
+
+
+def _container_key(labels: Labels) -> Key | None:
+    """None without a pod: either there is none, or Kepler does not know it yet."""
+    if not labels.get("pod_id"):
+        return None
+    return _below(labels, labels["pod_id"], labels.get("container_name") or None, labels.get("container_id", ""))
+
+
+def _guest_key(labels: Labels) -> Key | None:
+    return _below(labels, labels.get("vm_id", ""), labels.get("vm_name") or labels.get("vm_id", ""))
+
+
+def _process_key(known_guests: set[tuple[str | None, str | None]]) -> KeyOf:
+    """Kepler keeps one accumulator a PID, through a new command and even through a reuse: it is the identity.
+
+    A virtual machine's process is left out where the machine has a counter of its own.
+    """
+
+    def key(labels: Labels) -> Key | None:
+        if labels.get("container_id") or (node_of(labels), labels.get("vm_id")) in known_guests:
+            return None
+        return _below(labels, "process", labels.get("pid", ""))
+
+    return key
+
+
+def _stray_key(known_containers: set[tuple[str | None, str | None]]) -> KeyOf:
+    """A container outside pods; not one that is only waiting for Kepler to learn its pod."""
+
+    def key(labels: Labels) -> Key | None:
+        holder = labels.get("container_id", "")
+        if labels.get("pod_id") or (node_of(labels), holder) in known_containers:
+            return None
+        return _below(labels, "container", holder)
+
+    return key

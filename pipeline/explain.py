@@ -1,0 +1,257 @@
+"""`carbon-etl doctor --explain NODE HOUR`: one node-hour from samples to grams, line by line. Read only.
+
+Folded anew from what the cluster's server holds now; what the warehouse holds stands at the end, beside it.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.equality import RELATIVE_TOLERANCE
+from pipeline.errors import ConfigError
+from pipeline.meters import METERS
+from pipeline.samples import Bools, Int64s
+from pipeline.settings import nearest
+from pipeline.sinks.warehouse import Warehouse
+from pipeline.site import MeterFold, Site
+from pipeline.tables import values
+from pipeline.transforms.accounting import GROUP_OF, Candidate, Place, accounting, candidates, choose
+from pipeline.transforms.counters import Intervals
+from pipeline.transforms.emissions import price, slots_with_energy
+from pipeline.transforms.evidence import counters_of, values_at
+from pipeline.transforms.folded import Marks
+from pipeline.transforms.selection import MISSING, SLOTS, Answer, SelectionRule, Vintages, changed_vintages
+from pipeline.units import JOULES_PER_KWH, MS_PER_MINUTE, MS_PER_SECOND
+from pipeline.window import Window, from_ms
+
+TOP = 10
+Rows = list[dict[str, Any]]
+
+
+def explain(site: Site, warehouse: Warehouse, node: str, hour_utc: datetime, now: datetime) -> Iterator[str]:
+    """Lines about one node-hour.
+
+    Args:
+        site: the cluster.
+        warehouse: what earlier runs stored; only read.
+        node: as the meters call it.
+        hour_utc: left edge of the hour.
+        now: the present, for providers that are asked anew.
+
+    Raises:
+        ConfigError: not a whole hour, or no meter knows the node in it.
+        SourceError: the server did not give all of it.
+    """
+    window = Window.of_hour(hour_utc)
+    folds = site.fold_meters(hour_utc)
+    energies = {name: fold.energy for name, fold in folds.items()}
+    places = candidates(energies, site.orders)
+    _refuse_unknown(node, hour_utc, places)
+    chosen = choose(energies, site.orders)
+    yield f"{node} in cluster {site.name}, {window}"
+    for place, offers in sorted(places.items()):
+        if place.node == node:
+            yield from _choice(place, offers)
+            yield from _folding(folds[accounting(offers)], place, window, site.rules.max_gap_ms)
+    yield from _balance(_of_node(chosen.nodes, node))
+    yield from _quarantine(_of_node(chosen.withheld, node))
+    needed = slots_with_energy(chosen.rows).get(hour_utc, np.zeros(SLOTS, dtype=bool))
+    vintages = _vintages(site, warehouse, window, now)
+    answer = vintages.select(hour_utc, needed, site.selection)
+    priced = price(_only(chosen.rows, node), {hour_utc: answer}, site.settings.pue, "config")
+    yield from _workloads(priced.to_pylist())
+    yield from _intensity(site, vintages, hour_utc, needed, answer)
+    yield from _grams(priced, site.settings.pue)
+    yield from _stored(warehouse, site.name, node, hour_utc, priced)
+
+
+def _refuse_unknown(node: str, hour_utc: datetime, places: Iterable[Place]) -> None:
+    known = sorted({place.node for place in places})
+    if node not in known:
+        there = nearest(node, known) if known else ": no node at all is"
+        raise ConfigError(f"node {node!r} is read by no configured meter in {hour_utc:%FT%H:%MZ}{there}")
+
+
+def _only(table: pa.Table, node: str) -> pa.Table:
+    return table.filter(pc.equal(table["node"], pa.scalar(node)))
+
+
+def _of_node(table: pa.Table, node: str) -> Rows:
+    return _only(table, node).to_pylist()
+
+
+def _choice(place: Place, offers: Sequence[Candidate]) -> Iterator[str]:
+    """Who reads the group, who accounts for it, and why."""
+    winner = accounting(offers)
+    best = max(offers, key=lambda offer: offer.coverage_ratio)
+    yield f"meters of its {place.group}:"
+    for offer in offers:
+        joules = ", ".join(f"{name} {_joules(value)}" for name, value in sorted(offer.metered_joules.items()))
+        verdict = "accounts" if offer.meter == winner else "cross-check only"
+        yield f"  {METERS[offer.meter].title}: covers {offer.coverage_ratio:.2%}, {joules}: {verdict}"
+    if len(offers) == 1:
+        yield "  it is the only one"
+    elif winner == offers[0].meter:
+        yield "  the first in the config, and no other covers more than 1 % of the hour more"
+    else:
+        yield f"  {best.meter} covers the most; those before {winner} in the config lack more than 1 % of the hour"
+
+
+def _joules(value: float | None) -> str:
+    return "nothing joined" if value is None else f"{value:,.1f} J"
+
+
+def _folding(fold: MeterFold, place: Place, window: Window, max_gap_ms: int) -> Iterator[str]:
+    """How the samples of the accounting meter became energy, component by component."""
+    folded = fold.folded
+    unplaced = folded.unplaced(window.start_ms, 1)
+    for meter, (node, component) in enumerate(folded.meters):
+        if node != place.node or GROUP_OF[component] != place.group:
+            continue
+        stamps = np.sort(folded.readings.stamp_ms[folded.readings.meter == meter])
+        inside = stamps[(stamps > window.start_ms) & (stamps <= window.end_ms)]
+        yield f"{component} by {folded.meter}: {len(inside)} samples in the hour"
+        for edge in (window.start_ms, window.end_ms):
+            yield from _edge(fold.samples, node, component, stamps, edge)
+        marks = (("exporter restarts", folded.restarts), ("register wraps", folded.wraps))
+        for what, found in marks:
+            at = _inside(found, meter, window)
+            yield f"  {what}: {', '.join(_clock(stamp) for stamp in at) or 'none'}"
+        gaps = _gaps(folded.active.where(folded.active.code == meter), window)
+        yield f"  gaps longer than {max_gap_ms // MS_PER_MINUTE} min, or taken out: " + (
+            ", ".join(f"{_clock(a)} to {_clock(b)} ({(b - a) / MS_PER_SECOND:,.0f} s)" for a, b in gaps) or "none"
+        )
+        missing = unplaced[meter, 0]
+        yield "  placed in no hour because of gaps: " + ("unknown" if np.isnan(missing) else _joules(float(missing)))
+
+
+def _edge(samples: object, node: str, component: str, stamps: Int64s, edge_ms: int) -> Iterator[str]:
+    """The counters at the samples on both sides of an edge of the hour."""
+    known = counters_of(samples)
+    for stamp in (*stamps[stamps <= edge_ms][-1:].tolist(), *stamps[stamps > edge_ms][:1].tolist()):
+        read = ", ".join(f"{name} {value:,.3f}" for name, value in values_at(known, node, component, None, stamp))
+        yield f"  counters at {_clock(stamp)}: {read or 'read, but not by this name'}"
+
+
+def _inside(marks: Marks, meter: int, window: Window) -> list[int]:
+    mine = marks.stamp_ms[marks.meter == meter]
+    return sorted(set(mine[(mine > window.start_ms) & (mine <= window.end_ms)].tolist()))
+
+
+def _gaps(intervals: Intervals, window: Window) -> list[tuple[int, int]]:
+    """Spans of the hour that no interval covers."""
+    order = np.argsort(intervals.start_ms)
+    spans = [(window.start_ms, window.start_ms)]
+    for start, end in zip(intervals.start_ms[order].tolist(), intervals.end_ms[order].tolist(), strict=True):
+        if end > window.start_ms and start < window.end_ms:
+            spans.append((max(start, window.start_ms), min(end, window.end_ms)))
+    spans.append((window.end_ms, window.end_ms))
+    return [(left[1], right[0]) for left, right in pairwise(spans) if right[0] > left[1]]
+
+
+def _clock(stamp_ms: int) -> str:
+    return f"{from_ms(stamp_ms):%H:%M:%S}"
+
+
+def _balance(nodes: Rows) -> Iterator[str]:
+    for row in nodes:
+        if row["metered_joules"] is None:
+            yield f"{row['component']}: nothing could be joined in this hour"
+            continue
+        parts = [f"{part} {row[f'{part}_joules']:,.1f}" for part in ("workload", "system", "idle")]
+        if row["residual_joules"] is not None:
+            parts.append(f"residual {row['residual_joules']:,.1f}")
+        yield f"{row['component']}: metered {row['metered_joules']:,.1f} J = {' + '.join(parts)}"
+        yield (
+            f"  bridged at restarts {row['bridged_joules']:,.1f} J, quarantined {row['quarantined_joules']:,.1f} J, "
+            f"workloads scaled by {row['workload_scale']:.6f}"
+        )
+        yield f"  covered {row['coverage_ratio']:.2%} of the hour; the node was there for {row['expected_ratio']:.2%}"
+        cross = f"{row['cross_ratio']:.4f} of it by {row['cross_meter']}" if row["cross_meter"] else "none"
+        yield f"  second meter: {cross}"
+        yield f"  check: {row['check'] or 'held'}"
+
+
+def _quarantine(withheld: Rows) -> Iterator[str]:
+    for row in withheld:
+        who = f"{row['namespace']}/{row['pod']}" if row["pod_uid"] else "the node meter"
+        yield f"quarantined {row['component']} of {who}, {row['energy_joules']:,.1f} J: {row['evidence']}"
+
+
+def _workloads(rows: Rows) -> Iterator[str]:
+    """The greatest workloads over all components."""
+    used: dict[tuple[str, ...], list[float | None]] = {}
+    for row in rows:
+        if row["kind"] == "workload":
+            names = ("namespace", "workload_kind", "workload", "pod", "owner_source")
+            key = tuple(str(row[name] or "?") for name in names)
+            joules, grams = used.get(key, [0.0, 0.0])
+            known = grams is not None and row["emissions_gco2e"] is not None
+            used[key] = [(joules or 0.0) + row["energy_joules"], grams + row["emissions_gco2e"] if known else None]
+    ranked = sorted(used.items(), key=lambda item: (-(item[1][0] or 0.0), item[0]))
+    yield f"workloads: {len(ranked)}" + (f", the greatest {TOP}:" if len(ranked) > TOP else "")
+    for (namespace, kind, workload, pod, source), (joules, grams) in ranked[:TOP]:
+        mass = "not priced" if grams is None else f"{grams:,.3f} g"
+        yield f"  {namespace}/{pod} ({kind} {workload}, {source}): {_joules(joules)}, {mass}"
+
+
+def _vintages(site: Site, warehouse: Warehouse, window: Window, now: datetime) -> Vintages:
+    stored = warehouse.intensity_vintages(site.place.zone)
+    fresh = changed_vintages(site.offered_vintages(window, now), stored)
+    return Vintages(pa.concat_tables([stored, fresh, site.embedded_vintages(window)]))
+
+
+def _intensity(site: Site, vintages: Vintages, hour_utc: datetime, needed: Bools, answer: Answer) -> Iterator[str]:
+    """What every provider says, and which answer the rule takes."""
+    rule = site.selection
+    yield f"intensity ({rule.factor_type}, in this order, {rule.accept} or better accepted at once):"
+    for provider in rule.providers:
+        said = vintages.select(hour_utc, needed, SelectionRule((provider,), rule.factor_type, rule.accept))
+        if said is MISSING:
+            yield f"  {provider}: does not cover every step that has energy"
+            continue
+        mean = float(np.nanmean(said.slots_g_per_kwh))
+        taken = ": taken" if said.provider == answer.provider else ""
+        updated = f", of {said.updated_utc:%FT%H:%MZ}" if said.updated_utc else ""
+        yield f"  {provider}: {mean:,.1f} g/kWh ({said.quality}, {said.basis}, zone {said.zone}{updated}){taken}"
+    if answer is MISSING:
+        yield "  none: energy is kept, grams stay unknown"
+
+
+def _grams(priced: pa.Table, pue_ratio: float) -> Iterator[str]:
+    joules, grams = math.fsum(values(priced, "energy_joules")), _sum(priced, "emissions_gco2e")
+    total = "unknown" if grams is None else f"{grams:,.3f} gCO2e"
+    yield (
+        f"grams: {joules:,.1f} J = {joules / JOULES_PER_KWH:,.6f} kWh, times PUE {pue_ratio:g} (config), "
+        f"times intensity = {total}"
+    )
+
+
+def _stored(warehouse: Warehouse, cluster: str, node: str, hour_utc: datetime, priced: pa.Table) -> Iterator[str]:
+    """What the warehouse holds of the node-hour, and whether it is the same."""
+    stored = _only(warehouse.read_day("emissions", cluster, hour_utc.date()), node)
+    stored = stored.filter(pa.array([hour == hour_utc for hour in values(stored, "hour_utc")], pa.bool_()))
+    if stored.num_rows == 0:
+        yield "warehouse: holds nothing of this node-hour"
+        return
+    commits = set(zip(values(stored, "run_id"), values(stored, "revision"), strict=True))
+    joules, grams = _sum(stored, "energy_joules"), _sum(stored, "emissions_gco2e")
+    mass = "grams unknown" if grams is None else f"{grams:,.3f} gCO2e"
+    runs = ", ".join(f"run {run}, revision {revision}" for run, revision in sorted(commits))
+    yield f"warehouse: {_joules(joules)}, {mass} ({runs})"
+    for what, column in (("energy", "energy_joules"), ("grams", "emissions_gco2e")):
+        old, new = _sum(stored, column), _sum(priced, column)
+        same = old == new if old is None or new is None else math.isclose(old, new, rel_tol=RELATIVE_TOLERANCE)
+        yield f"  {what} {'as above' if same else 'not as above: samples, settings or intensities have changed since'}"
+
+
+def _sum(rows: pa.Table, column: str) -> float | None:
+    """The sum of a column, None where any of it is unknown."""
+    held = values(rows, column)
+    return None if None in held else math.fsum(held)

@@ -1,0 +1,129 @@
+"""Every meter that can be read: where sources and transforms of one meter meet. Adding a meter is adding an entry."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import pyarrow as pa
+
+from pipeline.samples import GpuSamples, Transport
+from pipeline.sources.meters import dcgm, kepler, kepler_legacy, scaphandre
+from pipeline.sources.prometheus.selectors import Matcher
+from pipeline.sources.sockets import read_sockets
+from pipeline.transforms.energy import fold_counters
+from pipeline.transforms.folded import Folded
+from pipeline.transforms.gpu_quarantine import quarantine_gpus
+from pipeline.transforms.gpus import fold_boards
+from pipeline.transforms.legacy import fold_legacy
+from pipeline.transforms.plausibility import Ceilings, screen, suspects
+from pipeline.transforms.scaphandre import fold_scaphandre
+from pipeline.transforms.sheet import WITHHELD
+from pipeline.window import Window
+
+S = TypeVar("S")
+Read: TypeAlias = Callable[[Transport, Sequence[Matcher], int, int], S]
+
+
+class Extract(NamedTuple):
+    """Where and from when to when samples are read, and what their fold needs to know.
+
+    Attributes:
+        transport: where they are.
+        matchers: of the cluster.
+        start_ms: first stamp.
+        end_ms: last stamp.
+        max_gap_ms: the longest joined interval.
+        ceilings: what no device can exceed.
+        started_ms: when pods started, by uid.
+    """
+
+    transport: Transport
+    matchers: Sequence[Matcher]
+    start_ms: int
+    end_ms: int
+    max_gap_ms: int
+    ceilings: Ceilings
+    started_ms: dict[str, int]
+
+
+class Reading(NamedTuple):
+    """One meter's samples and their meaning.
+
+    Attributes:
+        samples: what `read` returned.
+        folded: their energy, without what no machine can have used.
+        refused: quarantine rows of what the fold itself did not believe, given window and cluster.
+    """
+
+    samples: object
+    folded: Folded
+    refused: Callable[[Window, str], pa.Table]
+
+
+class Meter(NamedTuple):
+    """A meter that can be read.
+
+    Attributes:
+        name: as the config and the rows call it.
+        title: as people call it.
+        signs: metrics of which every node that it reads shows one.
+        read: from an extract to energy.
+    """
+
+    name: str
+    title: str
+    signs: tuple[str, ...]
+    read: Callable[[Extract], Reading]
+
+
+def _counted(
+    name: str, title: str, signs: tuple[str, ...], read: Read[S], fold: Callable[[S, int, dict[str, int]], Folded]
+) -> Meter:
+    """A meter of processors, whose intervals are held against the sockets of its nodes."""
+
+    def reading(extract: Extract) -> Reading:
+        samples = read(*extract[:4])
+        folded = _screened(fold(samples, extract.max_gap_ms, extract.started_ms), samples, extract)
+        return Reading(samples, folded, lambda _window, _cluster: WITHHELD.empty_table())
+
+    return Meter(name, title, signs, reading)
+
+
+def _screened(folded: Folded, samples: object, extract: Extract) -> Folded:
+    """Without what no machine can have used; nodes are asked for their sockets only where these decide."""
+    gap_ms = extract.max_gap_ms
+    spans = {
+        node: (max(start - gap_ms, extract.start_ms), min(end + gap_ms, extract.end_ms))
+        for node, (start, end) in suspects(folded, extract.ceilings).items()
+    }
+    sockets = read_sockets(extract.transport, extract.matchers, spans)
+    return screen(folded, extract.ceilings, sockets, gap_ms, samples)
+
+
+def _boards(extract: Extract) -> Reading:
+    """GPU boards, each held against its own ceiling by the fold: a node's sum says nothing of one board."""
+    samples: GpuSamples = dcgm.read(*extract[:4])
+    boards = fold_boards(samples, extract.max_gap_ms, extract.ceilings.gpu_watts)
+    return Reading(samples, boards.folded, lambda window, cluster: quarantine_gpus(boards, window, cluster))
+
+
+METERS = {
+    meter.name: meter
+    for meter in (
+        _counted(kepler.NAME, "Kepler 0.10 or newer", (kepler.ACTIVE,), kepler.read, fold_counters),
+        _counted(
+            kepler_legacy.NAME,
+            "Kepler 0.9 or older",
+            (*(kepler_legacy.NODE.format(c) for c in kepler_legacy.COMPONENTS), kepler_legacy.TOTAL),
+            kepler_legacy.read,
+            fold_legacy,
+        ),
+        _counted(
+            scaphandre.NAME,
+            "Scaphandre",
+            (scaphandre.SOCKETS, scaphandre.PROCESSES),
+            scaphandre.read,
+            fold_scaphandre,
+        ),
+        Meter(dcgm.NAME, "dcgm-exporter", (*dcgm.ENERGY, *dcgm.POWER), _boards),
+    )
+}

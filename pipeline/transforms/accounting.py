@@ -1,0 +1,167 @@
+"""Of several meters of the same energy, one accounts: per node, component group and hour.
+
+Two meters of one machine measure the same joules, even by other names (`psys` holds `package` and `dram`): so a group
+of components is taken whole from one meter or not at all. The others become the cross-check.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+
+import pyarrow as pa
+
+from pipeline.tables import values
+from pipeline.transforms.energy import NOTHING, Energy
+from pipeline.transforms.sheet import IMPLAUSIBLE
+
+Group: TypeAlias = Literal["cpu", "gpu"]
+
+# The components of a group; the coverage of the first that a meter has is the group's.
+COMPONENTS: dict[Group, tuple[str, ...]] = {"cpu": ("package", "psys", "other", "dram"), "gpu": ("gpu",)}
+GROUP_OF: dict[str, Group] = {component: group for group, held in COMPONENTS.items() for component in held}
+COVERAGE_TIE = 0.01 + 1e-9  # coverages this near are equal: then the order of the config decides
+READ_COLUMNS = ["hour_utc", "node", "component", "coverage_ratio", "metered_joules"]
+WHOLE_RATIO = 0.99  # two meters are compared over hours that both cover
+
+
+class Place(NamedTuple):
+    """What one meter accounts for: a component group of a node in an hour."""
+
+    hour_utc: datetime
+    node: str
+    group: Group
+
+
+class Candidate(NamedTuple):
+    """One meter's offer for a place.
+
+    Attributes:
+        meter: its name.
+        coverage_ratio: of the group's leading component.
+        metered_joules: by component; None where nothing could be joined.
+    """
+
+    meter: str
+    coverage_ratio: float
+    metered_joules: dict[str, float | None]
+
+
+def choose(energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]]) -> Energy:
+    """The energy of the accounting meters alone, the best of the others beside it as cross-check.
+
+    Args:
+        energies: what each meter's fold of the same hours gave, by meter.
+        orders: the meters of each group, the most trusted first; a meter outside the order has no say in that group.
+
+    Returns:
+        All rows of each (hour, node, group) from exactly one meter.
+    """
+    chosen = {place: accounting(offers) for place, offers in candidates(energies, orders).items()}
+    parts = [_only(energy, {p for p, of in chosen.items() if of == name}) for name, energy in energies.items()]
+    joined = Energy(
+        rows=pa.concat_tables([NOTHING.rows, *(part.rows for part in parts)]),
+        nodes=pa.concat_tables([NOTHING.nodes, *(part.nodes for part in parts)]),
+        withheld=pa.concat_tables([NOTHING.withheld, *(part.withheld for part in parts)]),
+        unmetered=sorted(set(_unmetered(energies, orders, chosen))),
+    )
+    return replace(joined, nodes=_cross_checked(joined.nodes, candidates(energies, orders)))
+
+
+def with_refused(energy: Energy, refused: pa.Table) -> Energy:
+    """`energy` with what a meter's own fold did not believe: quarantine rows of node meters, schema WITHHELD."""
+    joules: dict[tuple[datetime, str, str], float] = {}
+    for row in refused.to_pylist():
+        key = row["hour_utc"], row["node"], row["component"]
+        joules[key] = joules.get(key, 0.0) + (row["energy_joules"] or 0.0)
+    nodes = energy.nodes.to_pylist()
+    for row in nodes:
+        left_out = joules.get((row["hour_utc"], row["node"], row["component"]), 0.0)
+        row["quarantined_joules"] += left_out
+        row["check"] = row["check"] or (IMPLAUSIBLE if left_out > 0 else None)
+    return replace(
+        energy,
+        nodes=pa.Table.from_pylist(nodes, energy.nodes.schema),
+        withheld=pa.concat_tables([energy.withheld, refused]),
+    )
+
+
+def candidates(energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]]) -> dict[Place, list[Candidate]]:
+    """Which meters read each place, in the group's order."""
+    found: dict[Place, dict[str, list[tuple[str, float, float | None]]]] = {}
+    for name, energy in energies.items():
+        for row in energy.nodes.select(
+            ["hour_utc", "node", "component", "coverage_ratio", "metered_joules"]
+        ).to_pylist():
+            group = GROUP_OF[row["component"]]
+            if name in orders[group]:
+                place = Place(row["hour_utc"], row["node"], group)
+                offer = (row["component"], row["coverage_ratio"], row["metered_joules"])
+                found.setdefault(place, {}).setdefault(name, []).append(offer)
+    return {
+        place: [_candidate(name, offers[name], place.group) for name in orders[place.group] if name in offers]
+        for place, offers in found.items()
+    }
+
+
+def _candidate(meter: str, offers: list[tuple[str, float, float | None]], group: Group) -> Candidate:
+    lead = min(offers, key=lambda offer: COMPONENTS[group].index(offer[0]))
+    return Candidate(meter, lead[1], {component: joules for component, _, joules in offers})
+
+
+def accounting(offers: Sequence[Candidate]) -> str:
+    """The meter that accounts: the first of those covered as well as the best."""
+    best = max(offer.coverage_ratio for offer in offers)
+    return next(offer.meter for offer in offers if offer.coverage_ratio >= best - COVERAGE_TIE)
+
+
+def cross_check(ours: Candidate, offers: Sequence[Candidate]) -> tuple[str, float] | None:
+    """The best covered other meter and its joules over ours, of the components that both meter.
+
+    None where there is no other, or where the two cannot be compared: a hole in either, or nothing in common (`psys`
+    and `package` are different boundaries).
+    """
+    others = [offer for offer in offers if offer.meter != ours.meter]
+    other = max(others, key=lambda offer: offer.coverage_ratio, default=None)
+    if other is None or min(ours.coverage_ratio, other.coverage_ratio) < WHOLE_RATIO:
+        return None
+    both = sorted(_shared(ours, other))
+    mine, theirs = (math.fsum(of.metered_joules[c] or 0.0 for c in both) for of in (ours, other))
+    return (other.meter, theirs / mine) if both and mine > 0 else None
+
+
+def _shared(one: Candidate, other: Candidate) -> set[str]:
+    return {c for c, joules in one.metered_joules.items() if joules and other.metered_joules.get(c) is not None}
+
+
+def _cross_checked(nodes: pa.Table, offered: Mapping[Place, Sequence[Candidate]]) -> pa.Table:
+    """`nodes` with the second meter's ratio where there is one; the register's stays elsewhere."""
+    rows = nodes.to_pylist()
+    for row in rows:
+        offers = offered[Place(row["hour_utc"], row["node"], GROUP_OF[row["component"]])]
+        ours = next(offer for offer in offers if offer.meter == row["meter"])
+        check = cross_check(ours, offers)
+        if check is not None and row["component"] in _shared(ours, next(o for o in offers if o.meter == check[0])):
+            row["cross_meter"], row["cross_ratio"] = check
+    return pa.Table.from_pylist(rows, nodes.schema)
+
+
+def _only(energy: Energy, places: set[Place]) -> Energy:
+    """What a meter says of the places it accounts for."""
+
+    def kept(table: pa.Table) -> pa.Table:
+        keys = zip(values(table, "hour_utc"), values(table, "node"), values(table, "component"), strict=True)
+        return table.filter(pa.array([Place(h, n, GROUP_OF[c]) in places for h, n, c in keys], pa.bool_()))
+
+    return Energy(kept(energy.rows), kept(energy.nodes), kept(energy.withheld), energy.unmetered)
+
+
+def _unmetered(
+    energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]], chosen: Mapping[Place, str]
+) -> Iterator[str]:
+    """Nodes with consumers of a meter that reads them not, unless another meter reads the same group there."""
+    for name, energy in energies.items():
+        groups = {group for group, order in orders.items() if name in order}
+        read = {place.node for place in chosen if place.group in groups}
+        yield from (node for node in energy.unmetered if node not in read)

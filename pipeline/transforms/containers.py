@@ -1,0 +1,127 @@
+"""Counters of containers folded as workloads, and told apart into pods by the names they carry."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.samples import Bools, Floats, Int64s, Samples
+from pipeline.transforms.attribution import Workloads, fold_workloads
+from pipeline.transforms.counters import Counters, Intervals, StampIndex, merge
+from pipeline.transforms.folded import Name
+from pipeline.transforms.sockets import Summed
+
+
+@dataclass(frozen=True, slots=True)
+class Containers:
+    """Counters of containers on node meters.
+
+    Attributes:
+        counters: samples, `code` numbering containers.
+        meter: the node meter of each container (indexed by container).
+        ids: container id of each container.
+        names: (namespace, pod) that `counters.label` points into.
+    """
+
+    counters: Counters
+    meter: Int64s
+    ids: list[str]
+    names: list[Name]
+
+    @property
+    def full(self) -> Bools:
+        """Which names name a pod (indexed by name)."""
+        return np.array([None not in name for name in self.names], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Energy of containers, `intervals.code` numbering `containers`.
+
+    Attributes:
+        containers: who used it.
+        intervals: when and how much.
+        meter: the node meter of each interval.
+        label: which of the containers' names held in each interval, -1 where none is known.
+    """
+
+    containers: Containers
+    intervals: Intervals
+    meter: Int64s
+    label: Int64s
+
+
+def containers_of(samples: Samples, meter: Sequence[int]) -> Containers:
+    """Containers, numbered by (meter, id); names are numbered by what they say, full ones last.
+
+    Args:
+        samples: identity ending with container_id; names (namespace, pod).
+        meter: node meter of each row of the identity, -1 where it has none: those are left out.
+    """
+    ids = [str(container_id) for container_id in samples.identity["container_id"].to_pylist()]
+    held = list(zip(meter, ids, strict=True))
+    keys = sorted({key for key in held if key[0] >= 0})
+    number = {key: i for i, key in enumerate(keys)}
+    names = [(row["namespace"], row["pod"]) for row in samples.names.to_pylist()]
+    order = sorted(range(len(names)), key=lambda i: (None not in names[i], str(names[i])))
+    rank = np.argsort(np.array(order, dtype=np.int64))
+    code = np.array([number.get(key, -1) for key in held], dtype=np.int64)[samples.code]
+    own = code >= 0
+    return Containers(
+        counters=merge(code[own], samples.stamp_ms[own], samples.value[own], rank[samples.name[own]]),
+        meter=np.array([key[0] for key in keys], dtype=np.int64),
+        ids=[key[1] for key in keys],
+        names=[names[i] for i in order],
+    )
+
+
+def fold_containers(containers: Containers, summed: Summed, max_gap_ms: int, started_ms: Mapping[str, int]) -> Used:
+    """Containers are workloads as any; each of their sightings (what no gap above `max_gap_ms` cuts) may be a birth.
+
+    Args:
+        containers: counters that start at 0 with their container and with their exporter.
+        summed: their node meters.
+        max_gap_ms: the longest joined interval.
+        started_ms: when pods started, by `namespace/pod`.
+    """
+    samples = containers.counters
+    begins = samples.first
+    begins[1:] |= (np.diff(samples.code) == 0) & (np.diff(samples.stamp_ms) > max_gap_ms)
+    owner = samples.code[begins]
+    sightings = Workloads(
+        counters=replace(samples, code=np.cumsum(begins) - 1),
+        meter=containers.meter[owner],
+        started_ms=_started(containers, begins, max_gap_ms, started_ms),
+    )
+    found = fold_workloads(sightings, summed.lenient, max_gap_ms)
+    found = replace(found, code=owner[found.code])
+    kept, source = summed.outside_holes(found, containers.meter[found.code])
+    return Used(containers, kept, containers.meter[kept.code], _label_at(found, containers, max_gap_ms)[source])
+
+
+def _started(containers: Containers, begins: Bools, max_gap_ms: int, started_ms: Mapping[str, int]) -> Floats:
+    """When the pod of each sighting started; NaN where nobody knows, or where it does not matter.
+
+    A container that appears in a pod seen within `max_gap_ms` was started again: its pod's age says nothing about it.
+    """
+    samples = containers.counters
+    if len(samples.code) == 0:
+        return np.zeros(0)
+    pod = containers.meter[samples.code] * len(containers.names) + samples.label
+    seen = StampIndex.of(*np.unique(np.stack((pod, samples.stamp_ms)), axis=1))
+    own, stamp_ms = pod[begins], samples.stamp_ms[begins]
+    again = seen.count_to(own, stamp_ms - 1) > seen.count_to(own, stamp_ms - max_gap_ms - 1)
+    known = np.array([started_ms.get(f"{namespace}/{pod}", np.nan) for namespace, pod in containers.names])
+    return np.where(again, np.nan, known[samples.label[begins]])
+
+
+def _label_at(intervals: Intervals, containers: Containers, max_gap_ms: int) -> Int64s:
+    """The latest full names of each interval's container that the interval may know of, -1 where there are none."""
+    samples = containers.counters
+    named = containers.full[samples.label] if len(samples.code) else np.zeros(0, dtype=bool)
+    code, stamp_ms, label = samples.code[named], samples.stamp_ms[named], samples.label[named]
+    if len(code) == 0:
+        return np.full(len(intervals.code), -1, dtype=np.int64)
+    last = StampIndex.of(code, stamp_ms).count_to(intervals.code, intervals.start_ms + max_gap_ms) - 1
+    near = (last >= 0) & (code[last] == intervals.code) & (stamp_ms[last] >= intervals.end_ms - max_gap_ms)
+    return np.where(near, label[last], -1)

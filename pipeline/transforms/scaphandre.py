@@ -1,0 +1,164 @@
+"""Scaphandre's samples as energy: registers are what a node used, process gauges are who used it.
+
+Scaphandre has no active counter: active is what its processes used, idle the rest of the registers. Active never
+exceeds the registers; processes that do keep their joules, so that reconciliation sees the excess and judges it.
+"""
+
+import numpy as np
+
+from pipeline.samples import Bools, Floats, Int64s, ScaphandreSamples
+from pipeline.transforms.counters import Intervals
+from pipeline.transforms.folded import Consumer, Folded, Marks, Name
+from pipeline.transforms.scaphandre_hosts import COMPONENTS
+from pipeline.transforms.scaphandre_usage import Usage, measure
+from pipeline.units import MS_PER_HOUR
+
+HOST_PROCESSES = "host_processes"
+VIRTUAL_MACHINE = "VirtualMachine"
+ACCOUNTED = 2  # of COMPONENTS: psys holds the others
+
+Meters = dict[tuple[int, int], int]  # (node, component) -> number of the meter
+
+
+def fold_scaphandre(samples: ScaphandreSamples, max_gap_ms: int, started_ms: dict[str, int]) -> Folded:  # noqa: ARG001 # every meter's fold is called alike; a gauge needs no births
+    """Scaphandre's samples folded; see `fold_usage`."""
+    return fold_usage(measure(samples, max_gap_ms))
+
+
+def fold_usage(usage: Usage) -> Folded:
+    """Measured hosts and processes as what every meter's fold ends in."""
+    number, meters = _meters(usage)
+    spans = [np.flatnonzero(_read(usage, c)[usage.intervals.scrape]) for c in range(ACCOUNTED)]
+    interval, component = np.concatenate(spans), np.repeat(range(ACCOUNTED), [len(span) for span in spans])
+    code = np.concatenate([_of_meter(number, usage.node[span], c) for c, span in enumerate(spans)])
+    used, filled = (
+        np.stack([_per_interval(usage, chosen) * usage.per_joule[c] for c in range(ACCOUNTED)])
+        for chosen in (np.ones(len(usage.filled), dtype=bool), usage.filled)
+    )
+    metered = usage.intervals.joules[component, interval]
+    active = np.minimum(used[component, interval], metered)
+
+    def intervals(joules: Floats) -> Intervals:
+        return Intervals(code, usage.intervals.start_ms[interval], usage.intervals.end_ms[interval], joules)
+
+    consumers, names, shares = _consumers(usage, number)
+    wrapped = usage.intervals.wrapped[component, interval]
+    gaps = _marks(usage, number, np.where(usage.unknown, usage.scrape_node, -1))
+    return Folded(
+        meter="scaphandre",
+        meters=meters,
+        active=intervals(active),
+        idle=intervals(metered - active),
+        bridged=intervals(filled[component, interval]),
+        consumers=consumers,
+        used=shares,
+        names=lambda _hour_end_ms: names,
+        readings=_marks(usage, number, usage.reading_node),
+        restarts=Marks(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)),
+        wraps=Marks(code[wrapped], usage.intervals.end_ms[interval][wrapped]),
+        unplaced=lambda start_ms, hours: _unplaced(gaps, len(meters), start_ms, hours),
+        unmetered=usage.gauges.unmetered,
+    )
+
+
+def _read(usage: Usage, component: int) -> Bools:
+    """Scrapes that showed a component's registers."""
+    return np.asarray(usage.scrapes.registers[component] > 0, dtype=bool)
+
+
+def _meters(usage: Usage) -> tuple[Meters, list[tuple[str, str]]]:
+    found: set[tuple[int, int]] = set()
+    for component in range(ACCOUNTED):
+        read = _read(usage, component)
+        nodes = (usage.scrape_node[read], usage.reading_node[read], usage.node[read[usage.intervals.scrape]])
+        found |= {(node, component) for node in np.unique(np.concatenate(nodes)).tolist() if node >= 0}
+    named = sorted((usage.nodes[node], COMPONENTS[component]) for node, component in found)
+    number = {(usage.nodes.index(node), COMPONENTS.index(part)): i for i, (node, part) in enumerate(named)}
+    return number, named
+
+
+def _of_meter(number: Meters, node: Int64s, component: int) -> Int64s:
+    return np.array([number[n, component] for n in node.tolist()], dtype=np.int64)
+
+
+def _per_interval(usage: Usage, chosen: Bools) -> Floats:
+    """Joules of the chosen entries per interval, as the gauges speak of them."""
+    sums = np.bincount(usage.spent.code[chosen], usage.spent.joules[chosen], minlength=len(usage.node))
+    return sums.astype(np.float64)
+
+
+def _consumers(usage: Usage, number: Meters) -> tuple[list[Consumer], dict[int, Name], Intervals]:
+    """Everybody who used energy, their names, and their joined intervals sorted by (consumer, end)."""
+    container = np.where(usage.pod >= 0, -1, usage.container)  # whose pod is known is no container of its own
+    pod = np.where(usage.guest >= 0, -1, usage.pod)
+    container = np.where(usage.guest >= 0, -1, container)
+    keys = np.stack((usage.node[usage.spent.code], usage.guest, pod, container))
+    distinct, holder = np.unique(keys, axis=1, return_inverse=True)
+    consumers: list[Consumer] = []
+    names: dict[int, Name] = {}
+    parts: list[tuple[Int64s, Int64s, Floats]] = []
+    for component in range(ACCOUNTED):
+        given = (usage.per_joule[component] > 0)[usage.spent.code]
+        first = len(consumers)
+        for node, *whose in distinct.T.tolist():
+            if (node, component) in number:
+                names[len(consumers)] = _name(usage, whose)
+            consumers.append(_consumer(usage, number.get((node, component), -1), whose))
+        joules = usage.spent.joules[given] * usage.per_joule[component, usage.spent.code[given]]
+        parts.append((first + holder.ravel()[given], usage.spent.code[given], joules))
+    owner, interval, joules = (np.concatenate([part[i] for part in parts]) for i in range(3))
+    return _used(usage, consumers, names, owner.astype(np.int64), interval.astype(np.int64), joules)
+
+
+def _used(
+    usage: Usage, consumers: list[Consumer], names: dict[int, Name], owner: Int64s, interval: Int64s, joules: Floats
+) -> tuple[list[Consumer], dict[int, Name], Intervals]:
+    """One entry a consumer and interval; consumers that used nothing anywhere are left out."""
+    span = max(len(usage.node), 1)
+    cell, where = np.unique(owner * span + interval, return_inverse=True)
+    total = np.bincount(where.ravel(), joules, minlength=len(cell)).astype(np.float64)
+    present, code = np.unique(cell // span, return_inverse=True)
+    at = cell % span
+    used = Intervals(code.ravel().astype(np.int64), usage.intervals.start_ms[at], usage.intervals.end_ms[at], total)
+    order = np.lexsort((used.end_ms, used.code))
+    kept = {old: new for new, old in enumerate(present.tolist())}
+    return (
+        [consumers[old] for old in kept],
+        {new: names[old] for old, new in kept.items()},
+        used.where(order),  # type: ignore[arg-type] # an order selects like a mask
+    )
+
+
+def _consumer(usage: Usage, meter: int, whose: list[int]) -> Consumer:
+    guest, pod, container = whose
+    if guest >= 0:
+        name = usage.gauges.guests[guest]
+        return Consumer(meter, name, workload_kind=VIRTUAL_MACHINE, workload=name)
+    if pod >= 0:
+        uid, namespace, own = usage.gauges.pods[pod]
+        return Consumer(meter, uid or f"{namespace}/{own}")
+    if container >= 0:
+        return Consumer(meter, usage.gauges.containers[container])
+    return Consumer(meter, HOST_PROCESSES, kind="system")
+
+
+def _name(usage: Usage, whose: list[int]) -> Name:
+    return usage.gauges.pods[whose[1]][1:] if whose[1] >= 0 else (None, None)
+
+
+def _marks(usage: Usage, number: Meters, node: Int64s) -> Marks:
+    """Scrapes of every meter, sorted by (meter, stamp), given the node of each scrape; -1 for those left out."""
+    parts = [np.flatnonzero((node >= 0) & _read(usage, component)) for component in range(ACCOUNTED)]
+    meter = np.concatenate([_of_meter(number, node[at], c) for c, at in enumerate(parts)])
+    stamp_ms = usage.scrapes.stamp_ms[np.concatenate(parts)]
+    order = np.lexsort((stamp_ms, meter))
+    return Marks(meter[order], stamp_ms[order])
+
+
+def _unplaced(gaps: Marks, meters: int, start_ms: int, hours: int) -> Floats:
+    """NaN where a gap ends, for registers wrap unseen in it: nobody knows its joules; 0 elsewhere."""
+    result = np.zeros((meters, hours))
+    hour = (gaps.stamp_ms - 1 - start_ms) // MS_PER_HOUR
+    inside = (hour >= 0) & (hour < hours)
+    result[gaps.meter[inside], hour[inside]] = np.nan
+    return result

@@ -1,0 +1,1 @@
+"""The real exporters, driven with known joules: run with `make test-exporters`, not with the ordinary tests."""

@@ -1,0 +1,85 @@
+"""GPU boards made by hand: labels and (second, value) pairs as dcgm-exporter shows them, folded like the product."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.demo.series import Series, block_of
+from pipeline.demo.transport import parse_selector
+from pipeline.samples import Block
+from pipeline.sources.meters import dcgm
+from pipeline.transforms.coverage import Presence
+from pipeline.transforms.energy import Energy, book
+from pipeline.transforms.gpu_quarantine import quarantine_gpus
+from pipeline.transforms.gpus import FoldedGpus, fold_boards
+from pipeline.transforms.owners import Owners
+from pipeline.transforms.sheet import FoldRules
+from pipeline.window import Window
+from tests.transforms.made import MAX_GAP_SECONDS, Points, stamp_ms, window_of
+
+GAP_MS = MAX_GAP_SECONDS * 1000
+ENERGY, POWER, ACTIVITY = dcgm.ENERGY[0], dcgm.POWER[0], dcgm.ACTIVITY[0]
+BOARD = {"UUID": "GPU-a", "Hostname": "n1", "instance": "10.0.0.1:9400", "job": "dcgm"}
+
+
+class Boards:
+    """Implements `samples.Transport` over hand-made series."""
+
+    def __init__(self) -> None:
+        self.series: list[Series] = []
+
+    def add(self, metric: str, points: Points, **labels: str) -> "Boards":
+        """One series; labels beside those of board GPU-a on n1."""
+        stamps = np.array([stamp_ms(second) for second, _ in points], dtype=np.int64)
+        values = np.array([value for _, value in points], dtype=np.float64)
+        self.series.append(Series({"__name__": metric} | BOARD | labels, stamps, values))
+        return self
+
+    def energy(self, joules: Points, **labels: str) -> "Boards":
+        """The energy counter, given in joules, exposed in millijoules."""
+        return self.add(ENERGY, [(second, value * 1000) for second, value in joules], **labels)
+
+    def held(self, joules: Points, pod: str, **labels: str) -> "Boards":
+        """The same under a holder's labels."""
+        return self.energy(joules, exported_pod=pod, exported_namespace="ml", **labels)
+
+    def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
+        matchers = parse_selector(selector)
+        for one in self.series:
+            chosen = (one.stamps_ms >= start_ms) & (one.stamps_ms <= end_ms)
+            if chosen.any() and all(accepts(one.labels.get(name, "")) for name, accepts in matchers):
+                yield block_of([Series(one.labels, one.stamps_ms[chosen], one.values[chosen])])
+
+    def boards(self, window: Window) -> FoldedGpus:
+        """Folded from the extract around a window."""
+        return fold_boards(dcgm.read(self, [], window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS), GAP_MS)
+
+    def fold(self, first: int = 0, hours: int = 1, step_minutes: int = 60, presence: Presence | None = None) -> Energy:
+        """Rows of `hours` hours from the `first` after `START`."""
+        window = window_of(first, hours)
+        rules = FoldRules("demo", GAP_MS, step_minutes)
+        return book(self.boards(window).folded, window, rules, Owners([], [], []), presence)
+
+    def refused(self, first: int = 0, hours: int = 1) -> pa.Table:
+        """Quarantine rows of these hours."""
+        window = window_of(first, hours)
+        return quarantine_gpus(self.boards(window), window, "demo")
+
+    def splits(self) -> dict[str, str]:
+        """How each pod's part was found in the first hour."""
+        gpus = self.boards(window_of(0, 1))
+        consumers = gpus.folded.consumers
+        return {consumers[c].uid: how for c, how in gpus.splits(window_of(0, 1).start_ms).items()}
+
+
+def cut(points: Points, begin: float, end: float) -> Points:
+    """The points with `begin <= second < end`."""
+    return [(second, value) for second, value in points if begin <= second < end]
+
+
+def by_pod(energy: Energy) -> dict[str, float]:
+    """Joules by pod, those of idle under `idle`."""
+    rows: Sequence[dict[str, object]] = energy.rows.to_pylist()
+    named = {"workload": "pod", "idle": "kind", "system": "kind"}
+    return {str(row[named[str(row["kind"])]]): float(str(row["energy_joules"])) for row in rows}

@@ -1,0 +1,481 @@
+"""GPU boards: every trap of dcgm-exporter, with numbers that add up on paper."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from pipeline.demo.fleet import simulate
+from pipeline.demo.meters import DcgmMeter, GpuSpec, Meters
+from pipeline.demo.spec import FleetSpec
+from pipeline.demo.transport import FleetTransport
+from pipeline.sources.meters import dcgm
+from pipeline.transforms.energy import Energy, book
+from pipeline.transforms.gpus import fold_gpus
+from pipeline.transforms.holders import slices_of
+from pipeline.transforms.owners import Owners
+from pipeline.transforms.sheet import WITHHELD, FoldRules
+from pipeline.window import HOUR, Window
+from tests.test_additivity import pieces
+from tests.transforms.made import START, clock, differences, joined, line, only, scrapes, where
+from tests.transforms.made_gpus import ACTIVITY, GAP_MS, POWER, Boards, by_pod, cut
+
+AT = scrapes("09:45", "12:15")
+LIFE_JOULES = 9_817_723.0  # what a board's counter holds long after its driver was loaded
+STEADY = line(100, AT, LIFE_JOULES)
+SWITCH = clock("10:20:15")
+
+
+def test_millijoules_become_joules_and_an_idle_board_is_idle() -> None:
+    energy = Boards().energy(STEADY).fold()
+    assert by_pod(energy) == {"idle": pytest.approx(360_000), "system": 0.0}
+    row = only(energy.nodes)
+    assert (row["component"], row["meter"], row["coverage_ratio"], row["check"]) == ("gpu", "dcgm", 1.0, None)
+    assert row["unplaced_joules"] == 0.0
+
+
+def test_a_counter_that_goes_on_under_another_pods_labels_is_given_by_the_labels_at_each_intervals_end() -> None:
+    boards = Boards().held(cut(STEADY, -9e9, SWITCH), "one-0").held(cut(STEADY, SWITCH, 9e9), "two-0")
+    found = by_pod(boards.fold())
+    assert found == {
+        "one-0": pytest.approx(100 * clock("10:20:00")),
+        "two-0": pytest.approx(100 * (3_600 - clock("10:20:00"))),
+        "idle": 0.0, "system": 0.0,
+    }  # fmt: skip
+
+
+def test_a_board_that_loses_its_pod_is_idle_from_then_on() -> None:
+    boards = Boards().held(cut(STEADY, -9e9, SWITCH), "one-0").energy(cut(STEADY, SWITCH, 9e9))
+    energy = boards.fold()
+    assert by_pod(energy)["one-0"] == pytest.approx(120_000)
+    assert by_pod(energy)["idle"] == pytest.approx(240_000)
+
+
+def test_a_driver_reload_counts_from_zero() -> None:
+    again = [s for s in AT if s >= clock("10:30")]
+    boards = Boards().energy(cut(STEADY, -9e9, clock("10:30")) + list(line(100, again, 2_000.0)))
+    row = only(boards.fold().nodes)
+    assert row["metered_joules"] == pytest.approx(360_000 - 1_000)  # 20 of the 30 s to the reload are seen after it
+    assert row["resets"] == 1
+    assert boards.refused().num_rows == 0
+
+
+def test_time_slicing_repeats_the_board_and_it_is_counted_once_and_divided_evenly() -> None:
+    boards = Boards()
+    for number in range(3):
+        boards.held(STEADY, f"p-{number}", vgpu=str(number))
+    energy = boards.fold()
+    assert by_pod(energy)["p-1"] == pytest.approx(120_000, abs=0.001)
+    assert only(energy.nodes)["metered_joules"] == pytest.approx(360_000)
+    assert boards.splits() == {f"ml/p-{number}": "even" for number in range(3)}
+
+
+def mig(*held: str | None, profiles: tuple[str, ...] = ("3g.20gb", "2g.10gb", "1g.5gb")) -> Boards:
+    """One board of three instances, each with a holder or none."""
+    boards = Boards()
+    for number, (pod, profile) in enumerate(zip(held, profiles, strict=True)):
+        labels = {"GPU_I_ID": str(3 + number), "GPU_I_PROFILE": profile}
+        boards.energy(STEADY, **labels, **({"exported_pod": pod, "exported_namespace": "ml"} if pod else {}))
+    return boards
+
+
+def test_mig_is_divided_by_slices_and_what_nobody_holds_is_idle() -> None:
+    boards = mig("a-0", None, "c-0")
+    assert by_pod(boards.fold()) == {
+        "a-0": pytest.approx(180_000), "idle": pytest.approx(120_000), "c-0": pytest.approx(60_000), "system": 0.0,
+    }  # fmt: skip
+    assert boards.splits() == {"ml/a-0": "profile", "ml/c-0": "profile"}
+
+
+def test_mig_without_profiles_is_divided_evenly_and_marked() -> None:
+    boards = mig("a-0", None, "c-0", profiles=("", "", ""))
+    assert by_pod(boards.fold())["a-0"] == pytest.approx(120_000, abs=0.001)
+    assert boards.splits() == {"ml/a-0": "even", "ml/c-0": "even"}
+
+
+def test_mig_is_divided_by_activity_times_slices_where_every_instance_shows_it() -> None:
+    boards = mig("a-0", "b-0", None)
+    for instance, busy in (("3", 0.2), ("4", 0.6), ("5", 0.0)):
+        boards.add(ACTIVITY, [(second, busy) for second in AT], GPU_I_ID=instance)
+    found = by_pod(boards.fold())
+    assert (found["a-0"], found["b-0"], found["idle"]) == (pytest.approx(120_000), pytest.approx(240_000), 0.0)
+    assert set(boards.splits().values()) == {"activity"}
+
+
+@pytest.mark.parametrize("shown", [(0.0, 0.0, 0.0), (0.5, 0.5, None)])
+def test_activity_that_is_zero_everywhere_or_missing_somewhere_is_no_key(shown: tuple[float | None, ...]) -> None:
+    boards = mig("a-0", "b-0", None)
+    for instance, busy in zip("345", shown, strict=True):
+        if busy is not None:
+            boards.add(ACTIVITY, [(second, busy) for second in AT], GPU_I_ID=instance)
+    assert by_pod(boards.fold())["a-0"] == pytest.approx(180_000)
+    assert set(boards.splits().values()) == {"profile"}
+
+
+def test_one_pod_on_all_instances_gets_the_board_in_one_row() -> None:
+    assert by_pod(mig("a-0", "a-0", "a-0").fold())["a-0"] == pytest.approx(360_000)
+
+
+def test_a_board_beside_its_own_instances_is_no_part_of_itself() -> None:
+    boards = mig("a-0", "b-0", "c-0").energy(STEADY)
+    assert by_pod(boards.fold()) == {
+        "a-0": pytest.approx(180_000), "b-0": pytest.approx(120_000), "c-0": pytest.approx(60_000), "idle": 0.0,
+        "system": 0.0,
+    }  # fmt: skip
+
+
+def test_nobody_beside_a_holder_of_the_same_instance_is_nobody() -> None:
+    found = by_pod(Boards().held(STEADY, "a-0").energy(STEADY).fold())
+    assert (found["a-0"], found["idle"]) == (pytest.approx(360_000), 0.0)
+
+
+def test_containers_of_one_pod_are_parts_of_their_own_and_one_row() -> None:
+    boards = Boards().held(STEADY, "a-0", exported_container="x").held(STEADY, "a-0", exported_container="y")
+    found = by_pod(boards.held(STEADY, "b-0", exported_container="x").fold())
+    assert (found["a-0"], found["b-0"]) == (pytest.approx(240_000, abs=0.01), pytest.approx(120_000, abs=0.01))
+
+
+def test_a_pod_seen_without_its_namespace_at_times_keeps_it() -> None:
+    boards = Boards().held(cut(STEADY, -9e9, SWITCH), "a-0", pod_uid="u")
+    row = only(boards.energy(cut(STEADY, SWITCH, 9e9), exported_pod="a-0", pod_uid="u").fold().rows, kind="workload")
+    assert (row["namespace"], row["energy_joules"]) == ("ml", pytest.approx(360_000))
+
+
+def test_a_board_that_moves_to_another_node_is_metered_where_it_is() -> None:
+    moved = cut(line(50, AT, 7e6), clock("10:40"), 9e9)
+    boards = Boards().energy(STEADY).energy(cut(line(50, AT, 7e6), -9e9, clock("10:20:01")), UUID="GPU-b")
+    nodes = boards.energy(moved, UUID="GPU-b", Hostname="n2", instance="10.0.0.2:9400").fold().nodes
+    assert only(nodes, node="n1")["metered_joules"] == pytest.approx(360_000 + 50 * 1_200)
+    assert only(nodes, node="n2")["metered_joules"] == pytest.approx(50 * 1_200)
+    assert only(nodes, node="n2")["unplaced_joules"] == pytest.approx(50 * 1_200)
+
+
+@pytest.mark.parametrize(
+    ("profile", "slices"),
+    [
+        ("1g.6gb", 1),
+        ("3g.20gb", 3),
+        ("1c.3g.20gb", 1),
+        ("1g.5gb+me", 1),
+        ("7g.80gb", 7),
+        ("", 0),
+        (None, 0),
+        ("MIG", 0),
+    ],
+)
+def test_slices_of_profiles(profile: str | None, slices: int) -> None:
+    assert slices_of(profile) == slices
+
+
+def test_without_the_energy_counter_power_holds_since_the_scrape_before() -> None:
+    watts = [(second, 300.0 if second >= clock("10:30") else 60.0) for second in AT]
+    energy = Boards().add(POWER, watts, exported_pod="p-0").fold()
+    assert by_pod(energy)["p-0"] == pytest.approx(60 * 1_770 + 300 * 1_830)
+    assert only(energy.nodes)["cross_ratio"] is None
+
+
+def test_power_beside_the_counter_is_a_cross_meter_and_not_added() -> None:
+    row = only(Boards().energy(STEADY).add(POWER, [(second, 110.0) for second in AT]).fold().nodes)
+    assert row["metered_joules"] == pytest.approx(360_000)
+    assert (row["cross_meter"], row["cross_ratio"]) == (POWER, pytest.approx(1.1))
+
+
+def test_power_is_compared_only_over_the_same_two_scrapes() -> None:
+    missed = [(second, joules) for second, joules in STEADY if second != clock("10:30")]
+    watts = [(second, 900.0 if clock("10:30") <= second <= clock("10:30:30") else 100.0) for second in AT]
+    row = only(Boards().energy(missed).add(POWER, watts).fold().nodes)
+    assert (row["metered_joules"], row["cross_ratio"]) == (pytest.approx(360_000), pytest.approx(1.0))
+
+
+def test_power_fills_the_time_in_which_the_counter_was_not_exported() -> None:
+    boards = Boards().energy(cut(STEADY, -9e9, clock("10:20:01"))).add(POWER, [(second, 50.0) for second in AT])
+    row = only(boards.fold().nodes)
+    assert row["metered_joules"] == pytest.approx(100 * 1_200 + 50 * 2_400)
+    assert (row["coverage_ratio"], row["unplaced_joules"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("code", [9223372036854775792.0, 140737488355328.0, 2147483634.0])
+def test_codes_for_none_are_no_samples_and_leave_a_trace(code: float) -> None:
+    points = [(second, code if second == clock("10:30") else value * 1000) for second, value in STEADY]
+    boards = Boards().add(dcgm.ENERGY[0], points)
+    assert only(boards.fold().nodes)["metered_joules"] == pytest.approx(360_000)
+    row = only(boards.refused())
+    assert (row["check"], row["energy_joules"], row["component"]) == ("implausible", None, "gpu")
+    assert row["evidence"] == '1 refused: GPU-a: a code for "none" at 2026-11-03T10:30:00Z'
+
+
+def test_r9_a_counter_above_the_ceiling_is_a_gap_in_quarantine() -> None:
+    jump = [(second, value + (9e6 if second >= clock("10:30") else 0)) for second, value in STEADY]
+    boards = Boards().held(jump, "p-0")
+    row = only(boards.fold().nodes)
+    assert row["metered_joules"] == pytest.approx(360_000 - 3_000)
+    assert row["coverage_ratio"] == pytest.approx(1 - 30 / 3_600)
+    refused = only(boards.refused())
+    assert refused["energy_joules"] == pytest.approx(9_003_000)
+    assert refused["evidence"] == "1 refused: GPU-a: 300100 W over 30 s to 2026-11-03T10:30:00Z"
+    assert boards.refused().schema == WITHHELD
+
+
+def test_r9_power_above_the_ceiling_is_a_gap_in_quarantine_and_the_ceiling_itself_is_not() -> None:
+    watts = [(second, 2_000.0 if second == clock("10:30") else 1_500.0) for second in AT]
+    boards = Boards().add(POWER, watts)
+    assert only(boards.fold().nodes)["metered_joules"] == pytest.approx(1_500 * 3_570)
+    assert only(boards.refused())["energy_joules"] == pytest.approx(60_000)
+
+
+def test_a_wild_value_between_good_ones_is_two_gaps_that_power_may_fill() -> None:
+    wild = [(second, 5.0 if second == clock("10:30") else value) for second, value in STEADY]
+    boards = Boards().energy(wild)
+    assert only(boards.fold().nodes)["metered_joules"] == pytest.approx(360_000 - 5_995, abs=1)
+    boards.add(POWER, [(second, 100.0) for second in AT])
+    assert only(boards.fold().nodes)["metered_joules"] == pytest.approx(360_000 - 2_995, abs=1)
+
+
+def test_two_exporters_of_one_board_are_counted_once_whatever_their_caches_show() -> None:
+    stale = [(second + 7, value - 1_000) for second, value in STEADY]  # behind by 10 s: united, they would fall
+    boards = Boards().held(STEADY, "p-0").held(stale, "p-0", instance="10.0.0.2:9400")
+    energy = boards.fold()
+    assert by_pod(energy)["p-0"] == pytest.approx(360_000)
+    assert only(energy.nodes)["resets"] == 0
+    assert boards.refused().num_rows == 0
+
+
+def test_an_exporter_that_restarts_under_another_address_loses_nothing() -> None:
+    boards = Boards().energy(cut(STEADY, -9e9, SWITCH)).energy(cut(STEADY, SWITCH, 9e9), instance="10.0.0.2:9400")
+    row = only(boards.fold().nodes)
+    assert (row["metered_joules"], row["coverage_ratio"]) == (pytest.approx(360_000), 1.0)
+
+
+def test_boards_of_a_node_are_added() -> None:
+    boards = Boards().held(STEADY, "a-0").energy(line(40, AT), UUID="GPU-b").held(line(60, AT), "a-0", UUID="GPU-c")
+    energy = boards.fold()
+    assert only(energy.nodes)["metered_joules"] == pytest.approx(720_000)
+    assert (by_pod(energy)["a-0"], by_pod(energy)["idle"]) == (pytest.approx(576_000), pytest.approx(144_000))
+    assert only(energy.nodes)["coverage_ratio"] == 1.0
+
+
+def test_boards_scraped_at_other_times_cover_no_time_twice() -> None:
+    other = [(second + 11, value) for second, value in line(50, AT)]
+    row = only(Boards().energy(STEADY).energy(other, UUID="GPU-b", instance="10.0.0.2:9400").fold().nodes)
+    assert (row["coverage_ratio"], row["metered_joules"]) == (1.0, pytest.approx(540_000))
+
+
+def test_a_hole_of_one_board_shows_in_the_coverage_and_takes_nothing_from_the_others() -> None:
+    hole = cut(STEADY, -9e9, clock("10:20:01")) + cut(STEADY, clock("10:50"), 9e9)
+    row = only(Boards().energy(hole).energy(line(50, AT), UUID="GPU-b").fold().nodes)
+    assert row["metered_joules"] == pytest.approx(100 * 1_800 + 180_000)
+    assert row["coverage_ratio"] == pytest.approx(0.5, abs=1e-4)  # a millisecond a slot carries the other board
+    assert row["unplaced_joules"] == pytest.approx(100 * 1_800)
+
+
+def test_a_board_that_is_taken_out_leaves_no_hole_and_one_that_comes_in_opens_none() -> None:
+    boards = Boards().energy(STEADY).energy(cut(line(50, AT), -9e9, clock("10:20:01")), UUID="GPU-b")
+    boards.energy(cut(line(30, AT), clock("10:40"), 9e9), UUID="GPU-c")
+    row = only(boards.fold().nodes)
+    assert row["coverage_ratio"] == 1.0
+    assert row["metered_joules"] == pytest.approx(360_000 + 50 * 1_200 + 30 * 1_200)
+    assert row["unplaced_joules"] is None  # GPU-c was not seen within max_gap before
+
+
+@pytest.mark.parametrize(("length", "unplaced"), [(600.0, 0.0), (600.001, 60_000.1)])
+def test_a_gap_longer_than_max_gap_is_not_joined_and_one_as_long_is(length: float, unplaced: float) -> None:
+    edge = clock("10:20")
+    at = [*(second for second in AT if second <= edge), *(second + length for second in AT if second >= edge)]
+    row = only(Boards().energy(line(100, at, LIFE_JOULES)).fold().nodes)
+    assert row["unplaced_joules"] == pytest.approx(unplaced)
+    assert row["metered_joules"] == pytest.approx(360_000 - unplaced)
+
+
+def test_an_interval_across_the_hour_is_divided_by_time() -> None:
+    boards = Boards().held(line(100, scrapes("09:45:10", "12:15")), "p-0")
+    for hour in (0, 1):
+        assert by_pod(boards.fold(hour))["p-0"] == pytest.approx(360_000, abs=1e-3)
+
+
+def test_a_board_whose_values_all_stand_for_none_is_a_node_row_of_nulls() -> None:
+    boards = Boards().add(dcgm.ENERGY[0], [(second, 9223372036854775794.0) for second in AT])
+    row = only(boards.fold().nodes)
+    assert (row["metered_joules"], row["coverage_ratio"]) == (None, 0.0)
+    assert only(boards.refused())["evidence"].startswith("120 refused")
+
+
+def test_steps_carry_the_energy_of_their_own_minutes() -> None:
+    watts = [(second, 300.0 if second > clock("10:30") else 60.0) for second in AT]
+    row = only(Boards().add(POWER, watts).fold(step_minutes=5).rows, kind="idle")
+    assert row["step_joules"] == pytest.approx([18_000.0] * 6 + [90_000.0] * 6)
+
+
+def test_a_pod_uid_is_the_identity_where_it_is_exposed() -> None:
+    row = only(Boards().held(STEADY, "p-0", pod_uid="6b1e").fold().rows, kind="workload")
+    assert (row["pod_uid"], row["namespace"], row["pod"]) == ("6b1e", "ml", "p-0")
+
+
+def test_nothing_there_folds_to_nothing() -> None:
+    energy = Boards().fold(0, 2)
+    assert (energy.rows.num_rows, energy.nodes.num_rows, Boards().refused().num_rows) == (0, 0, 0)
+
+
+# P1, P2 and P8
+
+QUICK = settings(
+    max_examples=25, deadline=None, phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+
+
+def hostile(seed: int) -> Boards:
+    """Boards without manners: any spacing, drops, codes, holders, instances, exporters, hosts."""
+    rng = np.random.default_rng(seed)
+    boards = Boards()
+    for board in range(int(rng.integers(1, 4))):
+        for exporter in range(int(rng.integers(1, 3))):
+            host = "n1" if rng.random() < 0.8 else "n2"
+            spacing = rng.choice([15, 30, 30, 30, 60, 299.5, 599.999, 600, 600.001, 1_300, 4_000], size=500, p=_ODDS)
+            at = np.cumsum(spacing) - 1_500 - rng.integers(0, 60)
+            at = at[(at < 4 * 3_600 + 1_500) & (rng.random(len(at)) > 0.02)]
+            joules = 1e6 + np.cumsum(rng.uniform(0, 600, len(at)) * np.diff(at, prepend=at[0]))
+            for fall in rng.integers(0, len(at), int(rng.integers(0, 4))):
+                joules[fall:] -= joules[fall] - rng.uniform(0, 3_000)
+            joules[rng.random(len(at)) < 0.01] = rng.choice([0.0, 9.3e15, 5e9])
+            _show(boards, rng, at, joules, {"UUID": f"GPU-{board}", "Hostname": host, "instance": f"e{exporter}:9400"})
+    return boards
+
+
+_ODDS = np.array([3, 8, 8, 8, 8, 1, 1, 1, 1, 0.5, 0.2]) / 39.7
+
+
+def _show(boards: Boards, rng: np.random.Generator, at: np.ndarray, joules: np.ndarray, labels: dict[str, str]) -> None:
+    instances = ["", "3", "4"][: int(rng.integers(1, 4))]
+    for instance in instances if len(instances) == 1 else instances[1:]:
+        mine = labels | ({"GPU_I_ID": instance, "GPU_I_PROFILE": f"{rng.integers(1, 4)}g.5gb"} if instance else {})
+        edges = np.sort(rng.integers(0, len(at) + 1, 4))
+        for who, (begin, end) in enumerate(zip([0, *edges], [*edges, len(at)], strict=True)):
+            holder = {} if who == 1 else {"exported_pod": f"p-{rng.integers(0, 3)}", "exported_namespace": "ml"}
+            if rng.random() < 0.9:
+                boards.energy(
+                    list(zip(at[begin:end].tolist(), joules[begin:end].tolist(), strict=True)), **mine, **holder
+                )
+            if rng.random() < 0.5:
+                watts = rng.choice([50.0, 300.0, 1_600.0], len(at), p=[0.5, 0.49, 0.01])
+                boards.add(
+                    POWER, list(zip(at[begin:end].tolist(), watts[begin:end].tolist(), strict=True)), **mine, **holder
+                )
+        if rng.random() < 0.5:
+            boards.add(ACTIVITY, [(second, float(rng.random())) for second in at.tolist()], **mine)
+
+
+@QUICK
+@given(
+    seed=st.integers(0, 1_000_000),
+    step_minutes=st.sampled_from([60, 30, 15, 5]),
+    cuts=st.lists(st.integers(1, 3), max_size=3),
+)
+def test_p2_hostile_boards_folded_in_pieces_give_the_tables_of_the_whole(
+    seed: int, step_minutes: int, cuts: list[int]
+) -> None:
+    boards = hostile(seed)
+    whole = boards.fold(0, 4, step_minutes)
+    parts = [boards.fold(first, hours, step_minutes) for first, hours in pieces(cuts, 4)]
+    assert differences(whole, joined(parts[::-1])) == []
+    refused = [row for first, hours in pieces(cuts, 4) for row in boards.refused(first, hours).to_pylist()]
+    assert sorted(refused, key=str) == sorted(boards.refused(0, 4).to_pylist(), key=str)
+
+
+@QUICK
+@given(seed=st.integers(0, 1_000_000), step_minutes=st.sampled_from([60, 5]))
+def test_p1_holders_and_idle_are_their_boards_to_the_last_bit(seed: int, step_minutes: int) -> None:
+    energy = hostile(seed).fold(0, 4, step_minutes)
+    for row in energy.nodes.to_pylist():
+        assert row["check"] is None
+        assert row["coverage_ratio"] <= 1
+        if row["metered_joules"] is not None:
+            assert row["workload_joules"] + row["idle_joules"] == row["metered_joules"]
+            assert (row["system_joules"], row["workload_scale"]) == (0.0, 1.0)
+    assert (energy.rows["energy_joules"].to_numpy() >= 0).all()
+
+
+def fold_fleet(spec: FleetSpec) -> tuple[Energy, dict[tuple[datetime, str], tuple[float, float]]]:
+    """A simulated fleet's GPU rows, and the truth by hour and node: held and idle joules."""
+    fleet = simulate(spec)
+    window = spec.window
+    samples = dcgm.read(FleetTransport(fleet), [], window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
+    energy = book(fold_gpus(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), Owners([], [], []), None)
+    rows = [row for row in fleet.truth_nodes.to_pylist() if row["component"] == "gpu"]
+    return energy, {(row["hour_utc"], row["node"]): (row["active_joules"], row["idle_joules"]) for row in rows}
+
+
+def spec_of(meter: DcgmMeter, seed: int, *boards: GpuSpec) -> FleetSpec:
+    start = datetime(2026, 11, 3, 22, tzinfo=UTC)
+    return FleetSpec(seed, start, 3, sockets=(1,), pods_per_node=1, meters=(Meters(dcgm=meter),), gpus=(boards,))
+
+
+ALL = (GpuSpec("exclusive"), GpuSpec("mig"), GpuSpec("shared"))
+RELOADED = (GpuSpec("exclusive", driver_reloads=1), *ALL[1:])
+
+
+@pytest.mark.parametrize(
+    "meter",
+    [
+        DcgmMeter(),
+        DcgmMeter(dialect="plain", hostname_label="hostname"),
+        DcgmMeter(dialect="pod_name", sentinels=5),
+        DcgmMeter(activity=True, collect_seconds=10),
+    ],
+    ids=["exported", "plain", "pod_name", "activity"],
+)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_p8_node_hours_are_within_half_a_percent_of_the_truth(meter: DcgmMeter, seed: int) -> None:
+    energy, truth = fold_fleet(spec_of(meter, seed, *ALL))
+    assert energy.nodes.num_rows == len(truth) == 3
+    for row in energy.nodes.to_pylist():
+        assert row["metered_joules"] == pytest.approx(sum(truth[row["hour_utc"], row["node"]]), rel=0.005)
+        assert row["cross_ratio"] == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_p8_power_alone_is_within_two_percent_of_the_truth(seed: int) -> None:
+    energy, truth = fold_fleet(spec_of(DcgmMeter(energy_counter=False), seed, *ALL))
+    for row in energy.nodes.to_pylist():  # a second's power, seen twice a minute
+        assert row["metered_joules"] == pytest.approx(sum(truth[row["hour_utc"], row["node"]]), rel=0.02)
+
+
+def test_p8_a_driver_reload_loses_at_most_what_a_board_draws_between_two_scrapes() -> None:
+    energy, truth = fold_fleet(spec_of(DcgmMeter(collect_seconds=1), 5, *RELOADED))
+    assert sum(row["resets"] for row in energy.nodes.to_pylist()) == 1
+    for row in energy.nodes.to_pylist():
+        error = row["metered_joules"] - sum(truth[row["hour_utc"], row["node"]])
+        assert -360 * 31 * row["resets"] - 1_050 <= error <= 1_050  # DCGM's own second on three boards
+
+
+def test_p8_holders_of_whole_boards_get_what_they_hold() -> None:
+    energy, truth = fold_fleet(spec_of(DcgmMeter(collect_seconds=1), 4, GpuSpec("exclusive")))
+    for row in energy.nodes.to_pylist():
+        active, _ = truth[row["hour_utc"], row["node"]]
+        assert row["workload_joules"] == pytest.approx(active, rel=0.01)
+
+
+@settings(QUICK, max_examples=4)
+@given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(1, 2), max_size=2))
+def test_p2_a_simulated_fleets_boards_folded_in_pieces_give_the_tables_of_the_whole(seed: int, cuts: list[int]) -> None:
+    spec = replace(
+        spec_of(DcgmMeter(sentinels=3), seed, *RELOADED), missed_scrape_ratio=0.05, silences=2, lead_minutes=30
+    )
+    transport = FleetTransport(simulate(spec), part_samples=50)
+
+    def fold(window: Window) -> Energy:
+        samples = dcgm.read(transport, [], window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
+        return book(fold_gpus(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), Owners([], [], []), None)
+
+    first = spec.window.start
+    parts = [fold(Window(first + HOUR * begin, first + HOUR * (begin + hours))) for begin, hours in pieces(cuts, 3)]
+    assert differences(fold(spec.window), joined(parts)) == []
+
+
+def test_only_hours_with_energy_have_rows() -> None:
+    boards = Boards().held(cut(STEADY, -9e9, clock("10:30")), "p-0")
+    assert {row["hour_utc"] for row in where(boards.fold(0, 2).rows)} == {START}
+    assert boards.fold(1).nodes.num_rows == 0
+    assert START + timedelta(hours=1) not in boards.fold(0, 2).nodes["hour_utc"].to_pylist()
