@@ -39,10 +39,13 @@ def test_a_time_with_a_zone_is_read_as_utc(text: str) -> None:
     assert moment.utcoffset() == timedelta(0)
 
 
-@pytest.mark.parametrize("text", ["2026-11-03T12:00", "2026-11-03"])
-def test_a_time_without_a_zone_is_an_error_that_says_what_to_write(text: str) -> None:
-    with pytest.raises(ConfigError, match=f"start '{text}' has no time zone: write {text}Z"):
+@pytest.mark.parametrize(
+    ("text", "advised"), [("2026-11-03T12:00", "2026-11-03T12:00Z"), ("2026-11-03", "2026-11-03T00:00Z")]
+)
+def test_a_time_without_a_zone_is_an_error_that_says_what_to_write(text: str, advised: str) -> None:
+    with pytest.raises(ConfigError, match=f"start '{text}' has no time zone: write {advised}"):
         parse_time(text, "start")
+    parse_time(advised)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01T00:00Z", "03.11.2026"])

@@ -92,7 +92,7 @@ def unpack_package(folder: Path, env_path: str, package: str = "prometheus") -> 
     file = next(folder.glob(f"{package}_*.deb"), None)
     if file is None:
         raise Unavailable("apt-get download left no package")
-    _command([dpkg, "-x", str(file), str(folder)], folder)
+    _command([dpkg, "--extract", str(file), str(folder)], folder)
     file.unlink()
 
 
@@ -133,15 +133,16 @@ def _stream(client: httpx.Client, url: str, target: Path) -> None:
 
 
 def _command(command: list[str], folder: Path) -> None:
+    what = f"{Path(command[0]).name} {next(word for word in command[1:] if '=' not in word and len(word) > 2)}"
     try:
         subprocess.run(  # noqa: S603 # fixed programs, no shell
             command, cwd=folder, check=True, capture_output=True, text=True, timeout=COMMAND_SECONDS
         )
     except subprocess.CalledProcessError as error:
         said = str(error.stderr or error.stdout).strip().splitlines() or ["no output"]
-        raise Unavailable(f"{Path(command[0]).name} {command[1]}: {said[-1]}") from error
+        raise Unavailable(f"{what}: {said[-1]}") from error
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{Path(command[0]).name} {command[1]} took over {COMMAND_SECONDS} s") from error
+        raise Unavailable(f"{what} took over {COMMAND_SECONDS} s") from error
 
 
 def _on_path(env_path: str) -> PrometheusBinary | None:

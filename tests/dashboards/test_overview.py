@@ -40,7 +40,7 @@ Answer = list[tuple[dict[str, str], Points]]
 @pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.real) for name in STORES])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     if not installed(request.param):
-        pytest.skip(f"no {request.param} on PATH")
+        pytest.fail(f"no {request.param} on PATH: `make test` puts it there")
     folder = tmp_path_factory.mktemp(request.param)
     with STORES[request.param](folder, fleet.FLEET) as address, httpx.Client(base_url=address, timeout=60) as client:
         yield client

@@ -107,6 +107,31 @@ def test_the_distributions_package_is_unpacked_without_installing(tmp_path: Path
     assert found.promtool.read_text() == PROGRAM
 
 
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="builds a Debian package")
+def test_missing_package_lists_are_fetched_into_the_cache_and_not_the_system(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    programs(package / "usr" / "bin")
+    (package / "DEBIAN").mkdir()
+    (package / "DEBIAN" / "control").write_text(
+        "Package: prometheus\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.org>\nDescription: test\n"
+    )
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "dpkg").symlink_to(str(shutil.which("dpkg")))
+    (tools / "apt-get").write_text(f"""#!/bin/sh
+case "$*" in
+  "download prometheus") echo "E: Unable to locate package prometheus" >&2; exit 100 ;;
+  *Dir::State::Lists=*update) touch {tmp_path}/updated ;;
+  *Dir::State::Lists=*"download prometheus") test -e {tmp_path}/updated && dpkg-deb -b {package} prometheus_1_all.deb ;;
+  *) exit 1 ;;
+esac
+""")
+    (tools / "apt-get").chmod(0o755)
+    found = find_prometheus(tmp_path / "cache", str(tools))
+    assert found.promtool.read_text() == PROGRAM
+    assert not list((tmp_path / "cache").rglob("lists"))
+
+
 def test_a_failing_package_manager_is_quoted_and_the_archive_is_tried(
     tmp_path: Path, releases: tuple[str, Path]
 ) -> None:
@@ -119,7 +144,7 @@ def test_a_failing_package_manager_is_quoted_and_the_archive_is_tried(
     assert find_prometheus(tmp_path / "cache", str(tools), url).promtool.is_file()
     shutil.rmtree(tmp_path / "cache")
     shutil.rmtree(release)
-    with pytest.raises(ConfigError, match="apt-get download: E: Unable to locate package prometheus"):
+    with pytest.raises(ConfigError, match="apt-get update: E: Unable to locate package prometheus"):
         find_prometheus(tmp_path / "cache", str(tools), url)
 
 

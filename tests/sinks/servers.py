@@ -72,7 +72,7 @@ class RealStore:
 def _program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"no {name} on PATH")
+        pytest.fail(f"no {name} on PATH: `make test` puts it there")
     return found
 
 
