@@ -1,10 +1,12 @@
 """Every meter that can be read: where sources and transforms of one meter meet. Adding a meter is adding an entry."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import pyarrow as pa
 
+from pipeline.checks import Check
 from pipeline.samples import GpuSamples, Transport
 from pipeline.sources.meters import dcgm, kepler, kepler_legacy, scaphandre
 from pipeline.sources.prometheus.selectors import Matcher
@@ -15,7 +17,10 @@ from pipeline.transforms.gpu_quarantine import quarantine_gpus
 from pipeline.transforms.gpus import fold_boards
 from pipeline.transforms.legacy import fold_legacy
 from pipeline.transforms.plausibility import Ceilings, screen, suspects
-from pipeline.transforms.scaphandre import fold_scaphandre
+from pipeline.transforms.processes import PROCESS_ROWS, process_rows
+from pipeline.transforms.scaphandre import fold_usage
+from pipeline.transforms.scaphandre_faults import find_faults, used_by_programs
+from pipeline.transforms.scaphandre_usage import measure
 from pipeline.transforms.sheet import WITHHELD
 from pipeline.window import Window
 
@@ -52,11 +57,15 @@ class Reading(NamedTuple):
         samples: what `read` returned.
         folded: their energy, without what no machine can have used.
         refused: quarantine rows of what the fold itself did not believe, given window and cluster.
+        processes: detail by program, given window and cluster.
+        faults: what the meter is known to get wrong, looked for in these samples.
     """
 
     samples: object
     folded: Folded
-    refused: Callable[[Window, str], pa.Table]
+    refused: Callable[[Window, str], pa.Table] = lambda _window, _cluster: WITHHELD.empty_table()
+    processes: Callable[[Window, str], pa.Table] = lambda _window, _cluster: PROCESS_ROWS.empty_table()
+    faults: Callable[[Window], Iterable[Check]] = lambda _window: ()
 
 
 class Meter(NamedTuple):
@@ -83,7 +92,7 @@ def _counted(
     def reading(extract: Extract) -> Reading:
         samples = read(*extract[:4])
         folded = _screened(fold(samples, extract.max_gap_ms, extract.started_ms), samples, extract)
-        return Reading(samples, folded, lambda _window, _cluster: WITHHELD.empty_table())
+        return Reading(samples, folded)
 
     return Meter(name, title, signs, reading)
 
@@ -103,7 +112,21 @@ def _boards(extract: Extract) -> Reading:
     """GPU boards, each held against its own ceiling by the fold: a node's sum says nothing of one board."""
     samples: GpuSamples = dcgm.read(*extract[:4])
     boards = fold_boards(samples, extract.max_gap_ms, extract.ceilings.gpu_watts)
-    return Reading(samples, boards.folded, lambda window, cluster: quarantine_gpus(boards, window, cluster))
+    folded = replace(boards.folded, splits=boards.splits)
+    return Reading(samples, folded, lambda window, cluster: quarantine_gpus(boards, window, cluster))
+
+
+def _hosts(extract: Extract) -> Reading:
+    """Scaphandre, whose processes are worth keeping and whose known faults are worth looking for."""
+    samples = scaphandre.read(*extract[:4])
+    usage = measure(samples, extract.max_gap_ms)
+    programs, used = used_by_programs(usage)
+    return Reading(
+        samples,
+        _screened(fold_usage(usage), samples, extract),
+        processes=lambda window, cluster: process_rows(programs, used, window, cluster, scaphandre.NAME),
+        faults=lambda window: find_faults(samples, usage, window),
+    )
 
 
 METERS = {
@@ -117,13 +140,7 @@ METERS = {
             kepler_legacy.read,
             fold_legacy,
         ),
-        _counted(
-            scaphandre.NAME,
-            "Scaphandre",
-            (scaphandre.SOCKETS, scaphandre.PROCESSES),
-            scaphandre.read,
-            fold_scaphandre,
-        ),
+        Meter(scaphandre.NAME, "Scaphandre", (scaphandre.SOCKETS, scaphandre.PROCESSES), _hosts),
         Meter(dcgm.NAME, "dcgm-exporter", (*dcgm.ENERGY, *dcgm.POWER), _boards),
     )
 }

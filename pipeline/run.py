@@ -156,10 +156,12 @@ def _fold_day(
         commits = [_commit(energy.nodes, hour) for hour in sorted(hours)]
         outcome.add_rows(priced)
         outcome.add_nodes(energy.nodes)
-        outcome.add_checks([*checks.check_energy(energy.nodes, energy.unmetered), *checks.check_prices(priced)])
+        outcome.add_checks(
+            [*checks.check_energy(energy.nodes, energy.unmetered), *energy.faults, *checks.check_prices(priced)]
+        )
         for commit in commits:
             outcome.states[commit.state] = outcome.states.get(commit.state, 0) + 1
-        tables = DayTables(priced, energy.nodes, energy.withheld)
+        tables = DayTables(priced, energy.nodes, energy.withheld, energy.processes)
         stamp = RunStamp(run_id, job.clock.now(), site.digest)
         if job.dry_run:
             outcome.hours_rewritten += len(hours)
@@ -184,15 +186,15 @@ def _fold_hour(site: Site, hour: datetime, oldest_ms: int) -> Energy:
     return site.fold_hour(hour)
 
 
-def _stored(warehouse: Warehouse, cluster: str, day: date, hours: set[datetime]) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """What the warehouse holds of these hours: emissions, node_energy and quarantine rows."""
-
-    def of_hours(rows: pa.Table) -> pa.Table:
-        return rows.filter(pa.array([hour in hours for hour in values(rows, "hour_utc")], pa.bool_()))
-
-    tables = (warehouse.read_day(table, cluster, day) for table in ("emissions", "node_energy"))
-    emissions, node_energy = (of_hours(table) for table in tables)
-    return emissions, node_energy, of_hours(warehouse.quarantine(cluster, day))
+def _stored(warehouse: Warehouse, cluster: str, day: date, hours: set[datetime]) -> list[pa.Table]:
+    """What the warehouse holds of these hours: emissions, node_energy, quarantine and processes rows."""
+    tables = [
+        warehouse.read_day("emissions", cluster, day),
+        warehouse.read_day("node_energy", cluster, day),
+        warehouse.quarantine(cluster, day),
+        warehouse.read_day("processes", cluster, day),
+    ]
+    return [rows.filter(pa.array([hour in hours for hour in values(rows, "hour_utc")], pa.bool_())) for rows in tables]
 
 
 def _price(site: Site, rows: pa.Table, vintages: Vintages) -> pa.Table:

@@ -1,7 +1,7 @@
 """One cluster as a run meets it: its settings turned into things that can be asked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -131,6 +131,11 @@ class Site:
                 reading = meter.read(extract)
                 energy = book(reading.folded, window, self.rules, owners, seen)
                 energy = with_refused(energy, reading.refused(window, self.name))
+                energy = replace(
+                    energy,
+                    processes=reading.processes(window, self.name),
+                    faults=tuple(reading.faults(window)),
+                )
                 folds[meter.name] = MeterFold(reading.samples, reading.folded, energy)
         return folds
 

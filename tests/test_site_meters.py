@@ -15,8 +15,10 @@ from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, st
 from pipeline.errors import SourceRejected
 from pipeline.run import Job, run
 from pipeline.settings import Settings
+from pipeline.sinks.sql import run_query
 from pipeline.site import Site, open_site
 from pipeline.transforms.energy import Energy
+from pipeline.window import HOUR, Window
 from tests.conftest import RealClock
 from tests.sources.series import fill, written
 
@@ -187,3 +189,26 @@ def test_implausible_energy_goes_through_a_site_into_quarantine(
     assert math.fsum(row["energy_joules"] for row in held) == pytest.approx(
         math.fsum(row["quarantined_joules"] for row in packages)
     )
+
+
+def test_a_run_keeps_programs_beside_the_rows_and_looks_for_known_faults(
+    server: RunningServer, tmp_path: Path, clock: RealClock
+) -> None:
+    """Scaphandre accounting: its programs are in `processes`, add up to what processes used, and twice is no change."""
+    job = Job(settings(server.url, tmp_path, meters=("scaphandre",)), {}, clock)
+    window = Window(START, START + HOUR)
+    report = run(job, ["demo"], window)
+    assert {"scaphandre_frozen", "frozen"} & {check.name for check in report.clusters[0].checks}
+    totals = "select sum(energy_joules) as joules, count(*) as n from processes"
+    programs = run_query(tmp_path, totals).to_pylist()[0]
+    query = "select sum(energy_joules) as joules from emissions where kind <> 'idle' and component <> 'gpu'"
+    used = run_query(tmp_path, query).to_pylist()[0]["joules"]
+    assert programs["n"] > 3
+    assert programs["joules"] == pytest.approx(used, rel=0.02)
+    assert run(job, ["demo"], window).clusters[0].hours_rewritten == 0
+
+
+def test_a_part_of_a_shared_board_says_how_it_was_found(energy: Energy) -> None:
+    sources = {row["owner_source"] for row in energy.rows.to_pylist() if row["component"] == "gpu" and row["pod"]}
+    assert any(str(source).endswith((":even", ":profile", ":activity")) for source in sources), sources
+    assert any(":" not in str(source) for source in sources), sources

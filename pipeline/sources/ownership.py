@@ -51,7 +51,8 @@ def _started_ms(answer: Sequence[tuple[Labels, float]]) -> dict[str, int]:
     """Start by pod uid and by `namespace/pod`; of pods that had one name after the other, the later."""
     started: dict[str, int] = {}
     for labels, seconds in answer:
-        for key in (labels.get("uid"), f"{labels.get('namespace')}/{labels.get('pod')}"):
+        namespace, pod = labels.get("namespace"), labels.get("pod")
+        for key in (labels.get("uid"), f"{namespace}/{pod}" if namespace and pod else None):
             if key is not None:
                 started[key] = max(round(seconds * 1000), started.get(key, 0))
     return started

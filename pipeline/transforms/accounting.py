@@ -65,6 +65,8 @@ def choose(energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]]
         nodes=pa.concat_tables([NOTHING.nodes, *(part.nodes for part in parts)]),
         withheld=pa.concat_tables([NOTHING.withheld, *(part.withheld for part in parts)]),
         unmetered=sorted(set(_unmetered(energies, orders, chosen))),
+        processes=pa.concat_tables([NOTHING.processes, *(part.processes for part in parts)]),
+        faults=tuple(fault for energy in energies.values() for fault in energy.faults),
     )
     return replace(joined, nodes=_cross_checked(joined.nodes, candidates(energies, orders)))
 
@@ -154,7 +156,15 @@ def _only(energy: Energy, places: set[Place]) -> Energy:
         keys = zip(values(table, "hour_utc"), values(table, "node"), values(table, "component"), strict=True)
         return table.filter(pa.array([Place(h, n, GROUP_OF[c]) in places for h, n, c in keys], pa.bool_()))
 
-    return Energy(kept(energy.rows), kept(energy.nodes), kept(energy.withheld), energy.unmetered)
+    programs = zip(values(energy.processes, "hour_utc"), values(energy.processes, "node"), strict=True)
+    mine = pa.array([Place(hour, node, "cpu") in places for hour, node in programs], pa.bool_())
+    return replace(
+        energy,
+        rows=kept(energy.rows),
+        nodes=kept(energy.nodes),
+        withheld=kept(energy.withheld),
+        processes=energy.processes.filter(mine),
+    )
 
 
 def _unmetered(

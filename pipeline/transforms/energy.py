@@ -5,11 +5,12 @@ priced yet: `emissions.price` adds the rest of the columns.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.checks import Check
 from pipeline.samples import Bools, Floats, MeterSamples
 from pipeline.transforms.attribution import fold_outside, fold_workloads
 from pipeline.transforms.counters import Intervals, StepGrid, joined_intervals
@@ -17,6 +18,7 @@ from pipeline.transforms.coverage import Presence
 from pipeline.transforms.folded import Consumer, Cross, Folded, Marks
 from pipeline.transforms.metered import fold_meters, unplaced_joules
 from pipeline.transforms.owners import Owners
+from pipeline.transforms.processes import PROCESS_ROWS
 from pipeline.transforms.quarantine import implausible_joules, implausible_rows
 from pipeline.transforms.readings import HOST_PROCESSES, Aligned, align, names_by_hour
 from pipeline.transforms.reconciliation import reconcile
@@ -36,12 +38,16 @@ class Energy:
         nodes: schema NODES, the node_energy table before its commit.
         withheld: schema WITHHELD, workload rows of node-hours that failed their check.
         unmetered: nodes whose workloads cannot be counted, because the node's own counters are missing.
+        processes: schema PROCESS_ROWS, detail beside the rows and never summed with them.
+        faults: what a meter is known to get wrong, looked for in its samples.
     """
 
     rows: pa.Table
     nodes: pa.Table
     withheld: pa.Table
     unmetered: list[str]
+    processes: pa.Table = field(default_factory=PROCESS_ROWS.empty_table)
+    faults: tuple[Check, ...] = ()
 
 
 def join(parts: Sequence[Energy]) -> Energy:
@@ -51,6 +57,8 @@ def join(parts: Sequence[Energy]) -> Energy:
         nodes=pa.concat_tables([part.nodes for part in parts]),
         withheld=pa.concat_tables([part.withheld for part in parts]),
         unmetered=sorted({node for part in parts for node in part.unmetered}),
+        processes=pa.concat_tables([part.processes for part in parts]),
+        faults=tuple(fault for part in parts for fault in part.faults),
     )
 
 

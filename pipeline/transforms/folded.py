@@ -4,7 +4,7 @@ A meter differs from another only in how its samples become this; booking into r
 choice between meters are common to all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -96,6 +96,8 @@ class Folded:
         unmetered: nodes that have consumers but no readable meter.
         tails: the part of `used` that was estimated.
         implausible: what was taken out because no machine can have used it.
+        splits: how a consumer's part of shared energy was found in the hour from a stamp: `whole`, `activity`,
+            `profile` or `even`; consumers that share nothing are left out.
     """
 
     meter: str
@@ -114,6 +116,7 @@ class Folded:
     unmetered: list[str] = field(default_factory=list)
     implausible: Implausible | None = None
     tails: Intervals | None = None
+    splits: Callable[[int], Mapping[int, str]] = lambda _hour_ms: {}
 
     @property
     def is_system(self) -> Bools:

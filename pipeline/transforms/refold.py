@@ -3,6 +3,8 @@
 Raw samples expire; folding an hour again after they did must never lower what is known of it.
 """
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from pipeline.tables import values
@@ -12,7 +14,9 @@ from pipeline.transforms.energy import Energy
 COVERAGE_TOLERANCE = 1e-6  # the same samples give the same coverage; anything more is a real difference
 
 
-def better_covered(new: Energy, old_rows: pa.Table, old_nodes: pa.Table, old_quarantine: pa.Table) -> Energy:
+def better_covered(
+    new: Energy, old_rows: pa.Table, old_nodes: pa.Table, old_quarantine: pa.Table, old_processes: pa.Table
+) -> Energy:
     """Per (hour, node, component group) the rows of the better covered fold; ties go to the new one.
 
     Args:
@@ -20,6 +24,7 @@ def better_covered(new: Energy, old_rows: pa.Table, old_nodes: pa.Table, old_qua
         old_rows: stored emissions rows of the same hours.
         old_nodes: stored node_energy rows of the same hours.
         old_quarantine: stored quarantine rows of the same hours.
+        old_processes: stored processes rows of the same hours.
     """
     new_coverage, old_coverage = _coverage(new.nodes), _coverage(old_nodes)
     stays = {key for key, ratio in old_coverage.items() if ratio > new_coverage.get(key, -1.0) + COVERAGE_TOLERANCE}
@@ -30,15 +35,19 @@ def better_covered(new: Energy, old_rows: pa.Table, old_nodes: pa.Table, old_qua
 
     if not stays:
         return new
-    return Energy(
+    return replace(
+        new,
         rows=merged(new.rows, old_rows),
         nodes=merged(new.nodes, old_nodes),
         withheld=merged(new.withheld, old_quarantine),
-        unmetered=new.unmetered,
+        processes=merged(new.processes, old_processes),
     )
 
 
 def _keys(table: pa.Table) -> list[Place]:
+    """Which place each row is of; programs are of processors."""
+    if "component" not in table.column_names:
+        return [Place(h, n, "cpu") for h, n in zip(values(table, "hour_utc"), values(table, "node"), strict=True)]
     keys = zip(values(table, "hour_utc"), values(table, "node"), values(table, "component"), strict=True)
     return [Place(hour, node, GROUP_OF[component]) for hour, node, component in keys]
 

@@ -15,6 +15,7 @@ from pipeline.transforms.reconciliation import Reconciled
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import Window, from_ms
 
+WHOLE = "whole"
 EXCESS = "workloads_exceed_active"
 RESIDUAL = "residual"
 IMPLAUSIBLE = "implausible"
@@ -72,12 +73,13 @@ class Sheet:
         kept, withheld = [], []
         for index in range(self.window.hour_count):
             steps = slice(index * self.steps_per_hour, (index + 1) * self.steps_per_hour)
+            splits = self.folded.splits(self.window.start_ms + index * MS_PER_HOUR)
             names = self.folded.names(self.window.start_ms + (index + 1) * MS_PER_HOUR)
             for c in np.flatnonzero(self.used_ms[:, index] > 0).tolist():
                 consumer = self.folded.consumers[c]
                 row = self._row(consumer.meter, index, consumer.kind, self.result.used_joules[c, steps])
                 row["tail_joules"] = float(self.tail_joules[c, steps].sum())
-                row |= self._identity(consumer, *names.get(c, (None, None)))
+                row |= self._identity(consumer, *names.get(c, (None, None)), splits.get(c, WHOLE))
                 if self.result.withheld[consumer.meter, index]:
                     withheld.append(self._withheld(row, self.result.withheld_joules[c, steps], consumer.meter, index))
                 else:
@@ -89,7 +91,7 @@ class Sheet:
                     kept.append(self._row(meter, index, "idle", self.result.idle_joules[meter, steps]))
         return pa.Table.from_pylist(kept, ENERGY), pa.Table.from_pylist(withheld, WITHHELD)
 
-    def _identity(self, consumer: Consumer, namespace: str | None, pod: str | None) -> dict[str, object]:
+    def _identity(self, consumer: Consumer, namespace: str | None, pod: str | None, split: str) -> dict[str, object]:
         if consumer.workload is not None or consumer.kind == "system":
             named = consumer.workload or consumer.uid
             return {"workload_kind": consumer.workload_kind, "workload": named, "owner_source": "meter"}
@@ -101,7 +103,7 @@ class Sheet:
             "container": consumer.container,
             "workload_kind": owner.workload_kind,
             "workload": owner.workload,
-            "owner_source": owner.source,
+            "owner_source": owner.source if split == WHOLE else f"{owner.source}:{split}",
         }
 
     def _row(self, m: int, hour: int, kind: str, joules: Floats) -> dict[str, object]:

@@ -239,6 +239,12 @@ def test_every_check_is_documented_with_its_weight_and_no_other() -> None:
     assert documented == {check.name: check.required for check in found}
 
 
+def test_every_known_fault_of_a_meter_is_documented_and_no_other() -> None:
+    source = (ROOT / "pipeline" / "transforms" / "scaphandre_faults.py").read_text(encoding="utf-8")
+    names = re.findall(r"\"(scaphandre_\w+)\"", source)
+    assert set(first_codes("Known faults")) == set(names)
+
+
 def test_every_query_is_documented_with_its_question_and_no_other() -> None:
     documented = {codes(row[0])[0].removesuffix(".sql"): row[1] for row in table("Queries")}
     assert documented == {name: question(text) for name, text in shipped_queries().items()}

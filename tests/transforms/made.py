@@ -25,7 +25,9 @@ START = datetime(2026, 11, 3, 10, tzinfo=UTC)
 MAX_GAP_SECONDS = 600
 NOBODY = Owners([], [], [])
 PACKAGE_RANGE, AMD_RANGE = 262_143.328850, 65_532.610987
-WITHHELD_KEY = ("hour_utc", "cluster", "node", "component", "namespace", "pod", "pod_uid", "container", "check")
+WITHHELD_KEY = (
+    "hour_utc", "cluster", "node", "component", "kind", "workload", "namespace", "pod", "pod_uid", "container", "check",
+)  # fmt: skip
 TABLES = (("rows", EMISSIONS_KEY), ("nodes", NODE_ENERGY_KEY), ("withheld", WITHHELD_KEY))
 
 Points = Sequence[tuple[float, float]]

@@ -173,7 +173,7 @@ def test_of_an_hour_folded_again_each_group_keeps_its_better_covered_figures() -
     """GPU samples that expired must not take the stored GPU figures with them, however good the new CPU figures are."""
     cpu, gpu = metered("kepler", hours=1), metered("dcgm", component="gpu", hours=1)
     first = choose({"kepler": metered("kepler", begin="10:30", hours=1), "dcgm": gpu}, ORDERS)
-    again = better_covered(choose({"kepler": cpu}, ORDERS), first.rows, first.nodes, first.withheld)
+    again = better_covered(choose({"kepler": cpu}, ORDERS), first.rows, first.nodes, first.withheld, first.processes)
     assert {(row["meter"], row["coverage_ratio"]) for row in again.nodes.to_pylist()} == {
         ("kepler", 1.0),
         ("dcgm", 1.0),

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipeline.tables import EMISSIONS, NODE_ENERGY, QUARANTINE
+from pipeline.tables import EMISSIONS, NODE_ENERGY, PROCESSES, QUARANTINE
 from pipeline.transforms.energy import Energy
 from pipeline.transforms.refold import better_covered
 from pipeline.transforms.sheet import ENERGY, NODES, WITHHELD
@@ -33,7 +33,7 @@ def fold(*nodes: tuple[Any, ...], stored: bool = False) -> Fold:
 
 
 def kept(new: Fold, old: Fold) -> dict[tuple[Any, ...], float]:
-    energy = better_covered(Energy(*new, []), *old)
+    energy = better_covered(Energy(*new, []), *old, PROCESSES.empty_table())
     assert (energy.rows.schema, energy.nodes.schema, energy.withheld.schema) == (ENERGY, NODES, WITHHELD)
     of_rows, of_nodes, of_withheld = (
         {(r["hour_utc"], r["node"], r["component"]): r[amount] for r in table.to_pylist()}

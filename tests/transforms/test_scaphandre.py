@@ -31,7 +31,7 @@ def test_a_process_power_splits_over_package_and_dram_as_the_host_used_them() ->
         assert row["idle_joules"] == pytest.approx(metered - 36 * 3600 * share)
         assert row["residual_joules"] == pytest.approx(0, abs=1e-6)
         assert (row["coverage_ratio"], row["check"], row["meter"]) == (1.0, None, "scaphandre")
-    assert only(energy.rows, hour=0, kind="system", component="package")["pod_uid"] == "host_processes"
+    assert only(energy.rows, hour=0, kind="system", component="package")["workload"] == "host_processes"
 
 
 def test_up_to_0_5_processes_are_part_of_the_packages_alone() -> None:
