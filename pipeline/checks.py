@@ -14,6 +14,7 @@ from pipeline.tables import values
 HOLE_RATIO = 0.01
 CROSS_TOLERANCE = 0.02
 SYSTEM_SHARE = 0.20
+UNPRICED = ["hour_utc", "emissions_gco2e"]
 NAMED = 3  # how many culprits a line names before it counts the rest
 
 # (name of the finding, `check` of the rows it is about, what became of them)
@@ -51,6 +52,33 @@ class Check:
     required: bool
     passed: bool
     detail: str = ""
+
+
+class Findings:
+    """What the checks of one cluster look at, gathered over the partitions of a run."""
+
+    def __init__(self) -> None:
+        self._nodes: list[pa.Table] = []
+        self._unpriced: list[pa.Table] = []
+        self._unmetered: set[str] = set()
+        self._faults: dict[str, Check] = {}
+
+    def add(self, nodes: pa.Table, priced: pa.Table, unmetered: Sequence[str], faults: Sequence[Check]) -> None:
+        """Add a partition: its node_energy rows, its priced rows, nodes without meters, faults found in meters."""
+        self._nodes.append(nodes)
+        self._unpriced.append(priced.filter(pc.is_null(priced["emissions_gco2e"])).select(UNPRICED))
+        self._unmetered.update(unmetered)
+        for fault in faults:
+            known = self._faults.get(fault.name)
+            if known is None or known.passed:
+                self._faults[fault.name] = fault
+
+    def checks(self) -> list[Check]:
+        """All findings; none where nothing was added. Of a fault found in several partitions the first is told."""
+        if not self._nodes:
+            return []
+        of_energy = check_energy(pa.concat_tables(self._nodes), sorted(self._unmetered))
+        return [*of_energy, *self._faults.values(), *check_prices(pa.concat_tables(self._unpriced))]
 
 
 def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:

@@ -17,7 +17,7 @@ BASIS = {
     "lifecycle": "lifecycle: scope 2, location-based, plus upstream (scope 3.3)",
     "direct": "direct: scope 2, location-based",
 }
-BOUNDARY = "meter boundary: CPU and DRAM; not PSU, disks, network, fans"
+BOUNDARY = {"package": "CPU", "dram": "DRAM", "psys": "platform rail", "gpu": "GPU boards", "other": "hwmon sensors"}
 
 
 @dataclass
@@ -44,6 +44,7 @@ class ClusterOutcome:
     energy_joules: dict[str, float] = field(default_factory=dict)
     facility_energy_kwh: float = 0.0
     emissions_gco2e: float = 0.0
+    components: list[str] = field(default_factory=list)
     quality_joules: dict[str, float] = field(default_factory=dict)
     residual_joules: float | None = None
     checks: list[Check] = field(default_factory=list)
@@ -54,6 +55,7 @@ class ClusterOutcome:
     def add_rows(self, emissions: pa.Table) -> None:
         """Add priced rows to the sums."""
         self.rows += emissions.num_rows
+        self.components = sorted({*self.components, *values(emissions, "component")}, key=list(BOUNDARY).index)
         for kind, joules in _sums(emissions, "kind", "energy_joules"):
             self.energy_joules[kind] = self.energy_joules.get(kind, 0.0) + joules
         for quality, joules in _sums(emissions, "intensity_quality", "energy_joules"):
@@ -66,13 +68,6 @@ class ClusterOutcome:
         residual = pc.sum(nodes["residual_joules"]).as_py()
         if residual is not None:
             self.residual_joules = (self.residual_joules or 0.0) + residual
-
-    def add_checks(self, checks: list[Check]) -> None:
-        """Add findings: a name once, failed as soon as one partition failed it."""
-        for check in checks:
-            known = next((c for c in self.checks if c.name == check.name), None)
-            if known is None or (known.passed and not check.passed):
-                self.checks = [c for c in self.checks if c is not known] + [check]
 
 
 def _sums(table: pa.Table, by: str, amount: str) -> list[tuple[str, float]]:
@@ -129,6 +124,11 @@ class RunReport:
         return [line for cluster in self.clusters for line in _summary(cluster, self)]
 
 
+def _boundary(cluster: ClusterOutcome) -> str:
+    names = [BOUNDARY[component] for component in cluster.components]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
     states = ", ".join(f"{count:,} {state}" for state, count in sorted(cluster.states.items())) or (
         "not folded" if cluster.failures else "none due"
@@ -145,7 +145,7 @@ def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
         qualities = ", ".join(f"{q} {j / total:.0%}" for q, j in sorted(cluster.quality_joules.items()))
         lines += [
             f"  energy  {total / JOULES_PER_KWH:,.3f} kWh IT ({shares}); {facility}",
-            f"          {BOUNDARY}",
+            f"          meter boundary: {_boundary(cluster)}; not PSU, disks, network, fans",
             f"  carbon  {cluster.emissions_gco2e:,.1f} gCO2e ({BASIS[cluster.factor_type]}); intensity {qualities}",
         ]
     failed = [c for c in cluster.checks if not c.passed]

@@ -13,7 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import structlog
 
-from pipeline import __version__, checks, plan
+from pipeline import __version__, plan
+from pipeline.checks import Findings
 from pipeline.errors import ConfigError, SchemaError, SinkError, SourceError, SourceRejected
 from pipeline.publication import publish_cluster
 from pipeline.report import ClusterOutcome, RunReport
@@ -61,6 +62,14 @@ class Job:
     on_effect: OnEffect = nothing
 
 
+@dataclass(frozen=True)
+class Tally:
+    """What the partitions of a cluster add up to."""
+
+    outcome: ClusterOutcome
+    findings: Findings
+
+
 def run(job: Job, clusters: list[str], window: Window | None) -> RunReport:
     """All due hours of the clusters, or those of `window` (backfill), then all that is unpublished to every store."""
     started, began = job.clock.now(), job.clock.monotonic()
@@ -97,11 +106,12 @@ def _fold_cluster(
     if not hours:
         return
     vintages = _vintages(site, warehouse, Window(hours[0], hours[-1] + HOUR), now, run_id, dry_run=job.dry_run)
-    done = 0
+    done, tally = 0, Tally(outcome, Findings())
     for _, of_day in groupby(hours, key=datetime.date):
         job.on_progress(site.name, done, len(hours))
         due = list(of_day)
-        _fold_day(job, site, warehouse, due, vintages, oldest_ms, run_id, outcome)
+        _fold_day(job, site, warehouse, due, vintages, oldest_ms, run_id, tally)
+        outcome.checks = tally.findings.checks()
         done += len(due)
     job.on_progress(site.name, done, len(hours))
 
@@ -142,7 +152,7 @@ def _fold_day(
     vintages: Vintages,
     oldest_ms: int,
     run_id: str,
-    outcome: ClusterOutcome,
+    tally: Tally,
 ) -> None:
     """One unit of work: the due hours of one (cluster, day)."""
     day, began = due[0].date(), job.clock.monotonic()
@@ -154,11 +164,10 @@ def _fold_day(
         energy = better_covered(fresh, *_stored(warehouse, site.name, day, hours))
         priced = _price(site, energy.rows, vintages)
         commits = [_commit(energy.nodes, hour) for hour in sorted(hours)]
+        tally.findings.add(energy.nodes, priced, energy.unmetered, energy.faults)
+        outcome = tally.outcome
         outcome.add_rows(priced)
         outcome.add_nodes(energy.nodes)
-        outcome.add_checks(
-            [*checks.check_energy(energy.nodes, energy.unmetered), *energy.faults, *checks.check_prices(priced)]
-        )
         for commit in commits:
             outcome.states[commit.state] = outcome.states.get(commit.state, 0) + 1
         tables = DayTables(priced, energy.nodes, energy.withheld, energy.processes)
