@@ -11,7 +11,6 @@ import os
 import platform
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import pyarrow as pa
 
 from benchmarks.accuracy_report import markdown
 from pipeline import __version__
+from pipeline.cli import SystemClock
 from pipeline.demo.binaries import PrometheusBinary, find_prometheus
 from pipeline.demo.fleet import Fleet, FleetSpec, churning, restarting, simulate, steady
 from pipeline.demo.openmetrics import fill_blocks
@@ -70,22 +70,6 @@ class Comparison:
 
     pods: pd.DataFrame
     nodes: pd.DataFrame
-
-
-class MachineClock:
-    """The machine's clock, as cli.py would hand it down."""
-
-    def now(self) -> datetime:
-        """The present moment in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
 
 
 def with_truth(fleet: Fleet, rows: pa.Table, nodes: pa.Table) -> Comparison:
@@ -215,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = range(1, (QUICK_SEEDS if options.quick else options.seeds) + 1)
     cache_dir = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "carbon-etl"
     binary = find_prometheus(cache_dir, os.environ.get("PATH", ""))
-    found = sweep(seeds, binary, MachineClock())
+    found = sweep(seeds, binary, SystemClock())
     command = f"python -m benchmarks.accuracy --seeds {len(seeds)}"
     text = markdown(found.pods, found.nodes, preamble(seeds, binary, command))
     print(text)

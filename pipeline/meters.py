@@ -16,6 +16,7 @@ from pipeline.transforms.folded import Folded
 from pipeline.transforms.gpu_quarantine import quarantine_gpus
 from pipeline.transforms.gpus import fold_boards
 from pipeline.transforms.legacy import fold_legacy
+from pipeline.transforms.legacy_totals import known_faults
 from pipeline.transforms.plausibility import Ceilings, screen, suspects
 from pipeline.transforms.processes import PROCESS_ROWS, process_rows
 from pipeline.transforms.scaphandre import fold_usage
@@ -116,6 +117,13 @@ def _boards(extract: Extract) -> Reading:
     return Reading(samples, folded, lambda window, cluster: quarantine_gpus(boards, window, cluster))
 
 
+def _old_kepler(extract: Extract) -> Reading:
+    """Kepler 0.9 and older, whose releases are known for wrong totals."""
+    samples = kepler_legacy.read(*extract[:4])
+    folded = _screened(fold_legacy(samples, extract.max_gap_ms, extract.started_ms), samples, extract)
+    return Reading(samples, folded, faults=lambda _window: known_faults(samples))
+
+
 def _hosts(extract: Extract) -> Reading:
     """Scaphandre, whose processes are worth keeping and whose known faults are worth looking for."""
     samples = scaphandre.read(*extract[:4])
@@ -133,12 +141,11 @@ METERS = {
     meter.name: meter
     for meter in (
         _counted(kepler.NAME, "Kepler 0.10 or newer", (kepler.ACTIVE,), kepler.read, fold_counters),
-        _counted(
+        Meter(
             kepler_legacy.NAME,
             "Kepler 0.9 or older",
             (*(kepler_legacy.NODE.format(c) for c in kepler_legacy.COMPONENTS), kepler_legacy.TOTAL),
-            kepler_legacy.read,
-            fold_legacy,
+            _old_kepler,
         ),
         Meter(scaphandre.NAME, "Scaphandre", (scaphandre.SOCKETS, scaphandre.PROCESSES), _hosts),
         Meter(dcgm.NAME, "dcgm-exporter", (*dcgm.ENERGY, *dcgm.POWER), _boards),

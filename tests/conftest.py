@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pipeline.cli import SystemClock
 from pipeline.demo.fleet import Fleet, churning, simulate
 from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import (
@@ -24,17 +24,7 @@ SMALL_FLEET_START = datetime(2026, 11, 1, 8, tzinfo=UTC)
 WINDOW = "5y"  # so that writes near the fixed date are taken, also after one stamped now, whenever the tests run
 
 
-class RealClock:
-    """The machine's clock, as cli.py hands it down."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+RealClock = SystemClock  # the machine's clock, as cli.py hands it down
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,13 @@ known; where nobody declares a version, a wrong unit shows as workloads above th
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.checks import Check
 from pipeline.samples import Floats, Int64s, LegacySamples, Samples
 from pipeline.transforms.containers import Used
 from pipeline.transforms.counters import StampIndex, merge
@@ -59,6 +60,19 @@ def findings(samples: LegacySamples) -> list[Finding]:
             )
             found.append(Finding(node, "millijoules_suspected", f"{line}: its workloads are withheld, not scaled"))
     return sorted(found)
+
+
+PROBLEMS = ("millijoules", "millijoules_suspected", "uncore_twice", "whole_joules")
+
+
+def known_faults(samples: LegacySamples) -> Iterator[Check]:
+    """The findings as notes of a run, one a problem."""
+    found = findings(samples)
+    for problem in PROBLEMS:
+        nodes = [finding for finding in found if finding.problem == problem]
+        more = f" and {len(nodes) - 1} more nodes" if len(nodes) > 1 else ""
+        detail = f"{nodes[0].node}{more}: {nodes[0].evidence}" if nodes else ""
+        yield Check(f"kepler_legacy_{problem}", required=False, passed=not nodes, detail=detail)
 
 
 def _problem(release: tuple[int, ...] | None) -> str | None:

@@ -88,17 +88,22 @@ def test_a_release_that_is_not_there_is_one_clear_line(tmp_path: Path, releases:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="builds a Debian package")
-def test_the_distributions_package_is_unpacked_without_installing(tmp_path: Path) -> None:
-    package = tmp_path / "package"
+def package_and_tools(folder: Path) -> tuple[Path, Path]:
+    """What `dpkg-deb -b` builds a package from, and a PATH folder with the real dpkg."""
+    package, tools = folder / "package", folder / "bin"
     programs(package / "usr" / "bin")
     (package / "DEBIAN").mkdir()
     (package / "DEBIAN" / "control").write_text(
         "Package: prometheus\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.org>\nDescription: test\n"
     )
-    tools = tmp_path / "bin"
     tools.mkdir()
     (tools / "dpkg").symlink_to(str(shutil.which("dpkg")))
+    return package, tools
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="builds a Debian package")
+def test_the_distributions_package_is_unpacked_without_installing(tmp_path: Path) -> None:
+    package, tools = package_and_tools(tmp_path)
     build = f'test "$*" = "download prometheus" && dpkg-deb -b {package} prometheus_1_all.deb'
     (tools / "apt-get").write_text(f"#!/bin/sh\n{build}\n")
     (tools / "apt-get").chmod(0o755)
@@ -109,15 +114,7 @@ def test_the_distributions_package_is_unpacked_without_installing(tmp_path: Path
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="builds a Debian package")
 def test_missing_package_lists_are_fetched_into_the_cache_and_not_the_system(tmp_path: Path) -> None:
-    package = tmp_path / "package"
-    programs(package / "usr" / "bin")
-    (package / "DEBIAN").mkdir()
-    (package / "DEBIAN" / "control").write_text(
-        "Package: prometheus\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.org>\nDescription: test\n"
-    )
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "dpkg").symlink_to(str(shutil.which("dpkg")))
+    package, tools = package_and_tools(tmp_path)
     (tools / "apt-get").write_text(f"""#!/bin/sh
 case "$*" in
   "download prometheus") echo "E: Unable to locate package prometheus" >&2; exit 100 ;;

@@ -18,7 +18,7 @@ from pipeline.sources.meters import kepler_legacy as source
 from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.folded import Folded
 from pipeline.transforms.legacy import fold_legacy
-from pipeline.transforms.legacy_totals import findings
+from pipeline.transforms.legacy_totals import findings, known_faults
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
 from tests.test_additivity import QUICK, pieces
@@ -362,6 +362,9 @@ def test_an_upgrade_from_the_millijoule_release_changes_the_unit_at_that_scrape(
     made.total("c1", [*line(20_000, before, 5e6), *line(20, after, 200)])
     assert joules(made.both_ways(0, 1), "shop/web") == pytest.approx(20 * (HOUR_SECONDS - 30) + 200)
     assert [finding.problem for finding in findings(made.samples())] == ["millijoules", "whole_joules"]
+    told = {check.name: check.detail for check in known_faults(made.samples()) if not check.passed}
+    assert set(told) == {"kepler_legacy_millijoules", "kepler_legacy_whole_joules"}
+    assert "0.7.3" in told["kepler_legacy_millijoules"]
 
 
 @pytest.mark.parametrize(
