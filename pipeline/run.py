@@ -15,7 +15,7 @@ import structlog
 
 from pipeline import __version__, plan
 from pipeline.checks import Findings
-from pipeline.errors import ConfigError, SchemaError, SinkError, SourceError, SourceRejected
+from pipeline.errors import ConfigError, SchemaError, SinkError, SourceError, SourceRejected, StoreFull, StoreUnwritable
 from pipeline.publication import publish_cluster
 from pipeline.report import ClusterOutcome, RunReport
 from pipeline.settings import Settings
@@ -232,4 +232,7 @@ def _finish(warehouse: Warehouse, report: RunReport, now: datetime) -> None:
         warehouse.append("runs", pa.Table.from_pylist([row], RUNS), report.run_id, now.date())
         views.refresh_database(warehouse.root)
     except SinkError as error:
-        report.errors.append(error)
+        if not any(
+            isinstance(known, StoreFull | StoreUnwritable) for known in report.errors
+        ):  # the same disk: told once
+            report.errors.append(error)
