@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.tables import values
 
-HOLE_RATIO = 0.01
+HOLE_RATIO = 0.01  # a shorter hole is a scrape's jitter
 CROSS_TOLERANCE = 0.02
 SYSTEM_SHARE = 0.20
 UNPRICED = ["hour_utc", "emissions_gco2e"]
@@ -81,6 +81,11 @@ class Findings:
         return [*of_energy, *self._faults.values(), *check_prices(pa.concat_tables(self._unpriced))]
 
 
+def has_hole(nodes: pa.Table) -> pa.BooleanArray:
+    """Which node_energy rows miss more than 1 % of the hour in which their node existed."""
+    return pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), pa.scalar(HOLE_RATIO))
+
+
 def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
     """Findings about node_energy rows of one cluster, and nodes that have pods but no meter of their own."""
     for name, check, remedy in WITHHELD_BY:
@@ -94,9 +99,7 @@ def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
         if unmetered
         else "",
     )
-    holes = nodes.filter(
-        pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), pa.scalar(HOLE_RATIO))
-    )
+    holes = nodes.filter(has_hole(nodes))
     yield _of_nodes(
         "coverage",
         holes,

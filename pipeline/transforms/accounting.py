@@ -22,7 +22,6 @@ Group: TypeAlias = Literal["cpu", "gpu"]
 COMPONENTS: dict[Group, tuple[str, ...]] = {"cpu": ("package", "psys", "other", "dram"), "gpu": ("gpu",)}
 GROUP_OF: dict[str, Group] = {component: group for group, held in COMPONENTS.items() for component in held}
 COVERAGE_TIE = 0.01 + 1e-9  # coverages this near are equal: then the order of the config decides
-READ_COLUMNS = ["hour_utc", "node", "component", "coverage_ratio", "metered_joules"]
 WHOLE_RATIO = 0.99  # two meters are compared over hours that both cover
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.checks import has_hole
 from pipeline.samples import Int64s
 from pipeline.units import MS_PER_HOUR
 
 State: TypeAlias = Literal["complete", "partial", "empty"]
-HOLE_RATIO = 0.01  # a shorter hole is a scrape's jitter
 
 
 class Presence:
@@ -66,5 +66,4 @@ def hour_state(nodes: pa.Table) -> State:
     """
     if nodes.num_rows == 0:
         return "empty"
-    hole = pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), pa.scalar(HOLE_RATIO))
-    return "partial" if pc.any(pc.or_(hole, pc.is_valid(nodes["check"]))).as_py() else "complete"
+    return "partial" if pc.any(pc.or_(has_hole(nodes), pc.is_valid(nodes["check"]))).as_py() else "complete"

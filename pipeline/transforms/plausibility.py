@@ -218,10 +218,6 @@ def _evidence(folded: Folded, of: Intervals, k: int, uid: str | None, shown: Sho
     return f"{of.joules[k]:.6g} J between the samples at {samples}: {watts:.6g} W"
 
 
-def _stamp(at_ms: int) -> str:
-    return from_ms(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _consumer_evidence(kept: Folded, k: int, most_joules: float, shown: Shown) -> str:
     line = _evidence(kept, kept.used, k, kept.consumers[kept.used.code[k]].uid, shown)
     if kept.used.joules[k] > most_joules:
