@@ -1,0 +1,92 @@
+"""What a configuration may say, and what of it cannot be meant."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.credentials import Part
+from pipeline.errors import ConfigError
+from pipeline.settings.clusters import ClusterSettings
+from pipeline.settings.energy import EnergySettings
+from pipeline.settings.intensity import IntensitySettings
+from pipeline.settings.servers import HttpSettings, PrometheusEndpoint, PublishSettings, StoreSettings
+
+__all__ = [
+    "ClusterSettings",
+    "EnergySettings",
+    "HttpSettings",
+    "IntensitySettings",
+    "PrometheusEndpoint",
+    "PublishSettings",
+    "Settings",
+    "StoreSettings",
+    "WarehouseSettings",
+    "nearest",
+]
+
+
+class WarehouseSettings(Part):
+    """Where the parquet tables live."""
+
+    path: str = "warehouse"
+
+    @model_validator(mode="after")
+    def _local(self) -> Self:
+        if "://" in self.path:
+            raise ValueError(f"{self.path}: object stores are not supported in this version: give a local folder")
+        return self
+
+
+class Settings(Part):
+    """The whole configuration."""
+
+    warehouse: WarehouseSettings = WarehouseSettings()
+    clusters: Annotated[tuple[ClusterSettings, ...], Field(min_length=1)]
+    intensity: IntensitySettings = IntensitySettings()
+    remote_write: tuple[StoreSettings, ...] = ()
+    energy: EnergySettings = EnergySettings()
+    publish: PublishSettings = PublishSettings()
+    http: HttpSettings = HttpSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit_intensity(cls, values: Any) -> Any:  # noqa: ANN401 # the type of a raw TOML table
+        """`[clusters.intensity]` replaces `providers` and merges the rest of `[intensity]`."""
+        if not isinstance(values, dict) or not isinstance(values.get("clusters"), list):
+            return values
+        base = values.get("intensity", {})
+        if not isinstance(base, dict):
+            return values
+        return values | {"clusters": [_with_intensity(item, base) for item in values["clusters"]]}
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        for what, names in (
+            ("cluster", [c.name for c in self.clusters]),
+            ("store", [s.name for s in self.remote_write]),
+        ):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{what} name used twice: {twice[0]}")
+        return self
+
+    def cluster(self, name: str) -> ClusterSettings:
+        """The cluster of that name."""
+        for cluster in self.clusters:
+            if cluster.name == name:
+                return cluster
+        raise ConfigError(f"no cluster {name!r} in the config{nearest(name, [c.name for c in self.clusters])}")
+
+
+def _with_intensity(item: Any, base: dict[str, Any]) -> Any:  # noqa: ANN401 # the type of a raw TOML table
+    if not isinstance(item, dict) or not isinstance(item.get("intensity", {}), dict):
+        return item
+    return item | {"intensity": base | item.get("intensity", {})}
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The end of a message about an unknown word: the known one that was probably meant, or all of them."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(sorted(known))}"

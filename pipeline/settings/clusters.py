@@ -1,0 +1,73 @@
+"""One cluster: where its samples are, how they are folded and priced."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from pipeline.credentials import Part
+from pipeline.settings.energy import EnergySettings
+from pipeline.settings.intensity import IntensitySettings
+from pipeline.settings.servers import PrometheusEndpoint
+from pipeline.settings.values import ClusterName, Moment
+
+STEPS = {"1h": 60, "30m": 30, "15m": 15, "5m": 5}
+
+CpuMeter: TypeAlias = Literal["kepler", "kepler_legacy", "scaphandre"]
+GpuMeter: TypeAlias = Literal["dcgm", "kepler", "kepler_legacy"]
+
+
+class ClusterSettings(Part):
+    """One Kubernetes cluster (or set of hosts): where its samples are and how it is priced."""
+
+    name: ClusterName
+    prometheus: tuple[PrometheusEndpoint, ...]
+    grid_zone: str | None = None
+    cloud: Literal["aws", "gcp", "azure"] | None = None
+    region: str | None = None
+    pue: Annotated[float, Field(ge=1.0, le=3.0)]
+    meters: tuple[CpuMeter, ...] = ("kepler", "kepler_legacy", "scaphandre")
+    gpu_meters: tuple[GpuMeter, ...] = ("dcgm", "kepler")
+    energy_step: Literal["1h", "30m", "15m", "5m"] = "1h"
+    start: Moment | None = None
+    intensity: IntensitySettings = IntensitySettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, values: Any) -> Any:  # noqa: ANN401 # the type of a raw TOML table
+        if isinstance(values, dict) and "prometheus_url" in values:
+            values = dict(values)
+            if "prometheus" in values:
+                raise ValueError("give prometheus_url or prometheus, not both")
+            values["prometheus"] = [{"url": values.pop("prometheus_url")}]
+        return values
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.grid_zone is None) == (self.cloud is None):
+            raise ValueError(
+                'say where its power comes from: grid_zone = "DE", or cloud = "aws" with region = "eu-central-1"'
+            )
+        if (self.cloud is None) != (self.region is None):
+            raise ValueError("cloud and region go together")
+        for key, meters in (("meters", self.meters), ("gpu_meters", self.gpu_meters)):
+            if len(set(meters)) < len(meters):
+                raise ValueError(f"{key} names a meter twice: the first of equally covered ones accounts")
+        if not self.meters and not self.gpu_meters:
+            raise ValueError("meters and gpu_meters are both empty: nothing would be measured")
+        if len(self.prometheus) != 1:
+            raise ValueError(
+                "exactly one prometheus entry is supported in this version: replicas and shards are not yet"
+            )
+        return self
+
+    @property
+    def step_minutes(self) -> int:
+        """Length of an energy step in minutes."""
+        return STEPS[self.energy_step]
+
+    def digest(self, energy: EnergySettings) -> str:
+        """Twelve hex digits that change when anything that decides this cluster's joules or grams changes."""
+        decides = self.model_dump(mode="json", exclude={"prometheus", "start"}) | energy.model_dump(mode="json")
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
