@@ -41,18 +41,23 @@ class Credentials(Part):
 
     def header(self, env: Mapping[str, str]) -> dict[str, str]:
         """The Authorization header, read anew at each call because mounted tokens rotate; empty without credentials."""
-        token = _secret(self.bearer_token_env, self.bearer_token_file, env)
+        token = secret(self.bearer_token_env, self.bearer_token_file, env)
         if token is not None:
             if not token.isascii():
                 raise ConfigError(f"the bearer token in {self.bearer_token_env or self.bearer_token_file} is not ASCII")
             return {"Authorization": f"Bearer {token}"}
-        password = _secret(self.password_env, self.password_file, env)
+        password = secret(self.password_env, self.password_file, env)
         if password is not None:
             return {"Authorization": "Basic " + base64.b64encode(f"{self.username}:{password}".encode()).decode()}
         return {}
 
 
-def _secret(variable: str | None, path: Path | None, env: Mapping[str, str]) -> str | None:
+def secret(variable: str | None, path: Path | None, env: Mapping[str, str]) -> str | None:
+    """A secret by the name of a variable or of a file; None where neither is named.
+
+    Raises:
+        ConfigError: it is not there, or is not one line of text.
+    """
     if variable is not None:
         if variable not in env:
             raise ConfigError(f"the environment has no {variable}, which the config names as a secret: set it")

@@ -119,6 +119,7 @@ INTENSITY = _schema(
     ("updated_utc", TIMESTAMP),
     ("model", TEXT),
     ("fetched_utc", TIMESTAMP),
+    ("payload_id", TEXT),
 )
 
 INTENSITY_CHECKS = _schema(
@@ -131,6 +132,27 @@ INTENSITY_CHECKS = _schema(
     ("asked_utc", TIMESTAMP),
     ("outcome", TEXT),
     ("changed", COUNT),
+)
+
+FORECASTS = _schema(
+    ("zone", TEXT),
+    ("start_utc", TIMESTAMP),
+    ("end_utc", TIMESTAMP),
+    ("carbon_intensity_g_per_kwh", NUMBER),
+    ("provider", TEXT),
+    ("signal", TEXT),
+    ("factor_type", TEXT),
+    ("issued_utc", TIMESTAMP),
+    ("fetched_utc", TIMESTAMP),
+    ("payload_id", TEXT),
+)
+
+PAYLOADS = _schema(
+    ("payload_id", TEXT),  # SHA-256 of the body
+    ("provider", TEXT),
+    ("url", TEXT),
+    ("fetched_utc", TIMESTAMP),
+    ("body", pa.binary()),
 )
 
 PUE = _schema(
@@ -224,6 +246,8 @@ REPLACED_TABLES = {"emissions": EMISSIONS, "node_energy": NODE_ENERGY, "processe
 APPEND_ONLY_TABLES = {
     "intensity": INTENSITY,
     "intensity_checks": INTENSITY_CHECKS,
+    "forecasts": FORECASTS,
+    "payloads": PAYLOADS,
     "pue": PUE,
     "revisions": REVISIONS,
     "quarantine": QUARANTINE,

@@ -6,19 +6,18 @@ read back.
 """
 
 import re
-import socket
 import struct
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import NamedTuple, NoReturn, TypeAlias
 
 import httpx
 import pyarrow as pa
 
 from pipeline.errors import RemoteWriteError
+from pipeline.fuse import Fuse
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -168,7 +167,7 @@ def exchange(client: httpx.Client, request: httpx.Request, timeout_seconds: floa
     """
     where = str(request.url.copy_with(query=None))
     body = bytearray()
-    fuse = _Fuse(timeout_seconds)
+    fuse = Fuse(timeout_seconds)
     request.extensions = {"timeout": httpx.Timeout(timeout_seconds).as_dict(), "trace": fuse.trace}
     try:
         with fuse, closing(client.send(request, stream=True, follow_redirects=False)) as response:
@@ -190,36 +189,6 @@ def exchange(client: httpx.Client, request: httpx.Request, timeout_seconds: floa
     if fuse.blown:  # a body without a length ends cleanly wherever it is cut
         raise UnsettledWriteError(f"{where}: the answer took longer than http.timeout_seconds", "unclear")
     return Answer(response.status_code, _seconds(response.headers.get("Retry-After", "")), bytes(body))
-
-
-class _Fuse:
-    """Shuts a request's socket down when its time is over: httpx limits single reads, and a drip is many of them."""
-
-    def __init__(self, seconds: float) -> None:
-        self.blown = False
-        self._socket: socket.socket | None = None
-        self._timer = threading.Timer(seconds, self._blow)
-        self._timer.daemon = True
-
-    def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore; remembers the newest socket, plain or TLS."""
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-            if self.blown:
-                self._blow()
-
-    def _blow(self) -> None:
-        self.blown = True
-        if self._socket is not None:
-            with suppress(OSError):  # already closed by the other side
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> "_Fuse":
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
 
 
 def refusal(answer: Answer, where: str) -> RemoteWriteError:

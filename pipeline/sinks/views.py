@@ -24,6 +24,7 @@ DUCKDB_TYPES = {
     pa.float64(): "double",
     pa.int64(): "bigint",
     pa.list_(pa.float64()): "double[]",
+    pa.binary(): "blob",
 }
 COMMIT_JSON = """[{"cluster": "VARCHAR", "hour_utc": "TIMESTAMPTZ", "run_id": "VARCHAR", "revision": "BIGINT"}]"""
 
@@ -31,6 +32,8 @@ COMMIT_JSON = """[{"cluster": "VARCHAR", "hour_utc": "TIMESTAMPTZ", "run_id": "V
 NATURAL_KEYS = {
     "intensity": "zone, provider, signal, factor_type, start_utc, end_utc, updated_utc, fetched_utc",
     "intensity_checks": "zone, provider, signal, factor_type, start_utc, end_utc, asked_utc",
+    "forecasts": "zone, provider, signal, factor_type, start_utc, end_utc, issued_utc, fetched_utc",
+    "payloads": "payload_id, provider, url, fetched_utc",
     "pue": "cluster, source, start_utc, end_utc, updated_utc, fetched_utc",
     "revisions": "cluster, hour_utc, namespace, component, kind, revision, run_id",
     "quarantine": ", ".join(f'"{name}"' for name in TABLES["quarantine"].names),
@@ -53,7 +56,10 @@ DERIVED = {
             partition by cluster, hour_utc, store
             order by case when store is null then revision end desc nulls last, written_utc desc
         ) = 1""",
-    **{name: f"from stored.{name}" for name in ("intensity", "intensity_checks", "pue", "runs", "closings")},
+    **{
+        name: f"from stored.{name}"
+        for name in ("intensity", "intensity_checks", "forecasts", "payloads", "pue", "runs", "closings")
+    },
     "intensity_newest": """
         with edge as (
             select distinct zone, provider, signal, factor_type, unnest([start_utc, end_utc]) as edge_utc from intensity
@@ -63,7 +69,8 @@ DERIVED = {
             ) as next_utc from edge
         )
         select segment.zone, edge_utc as start_utc, next_utc as end_utc, carbon_intensity_g_per_kwh, segment.provider,
-            segment.signal, segment.factor_type, basis, quality, updated_utc, model, fetched_utc
+            segment.signal, segment.factor_type, basis, quality, updated_utc, model, fetched_utc,
+            payload_id
         from segment join intensity on intensity.zone = segment.zone and intensity.provider = segment.provider
             and intensity.signal = segment.signal and intensity.factor_type = segment.factor_type
             and start_utc <= edge_utc and end_utc >= next_utc

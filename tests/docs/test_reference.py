@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import typer
 import typer.main
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
 TYPES = {
     "timestamp": tables.TIMESTAMP, "string": tables.TEXT, "double": tables.NUMBER, "int64": tables.COUNT,
-    "list of double": tables.STEPS,
+    "list of double": tables.STEPS, "binary": pa.binary(),
 }  # fmt: skip
 INTERRUPTED = 130
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

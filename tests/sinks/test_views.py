@@ -60,7 +60,7 @@ def test_awkward_folder_names_work(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("table", APPEND_ONLY_TABLES)
 def test_a_row_that_stands_in_two_files_counts_once(tmp_path: Path, table: str) -> None:
     schema = APPEND_ONLY_TABLES[table]
-    sample: dict[pa.DataType, object] = {pa.string(): "x", pa.float64(): 1.5, pa.int64(): 1}
+    sample: dict[pa.DataType, object] = {pa.string(): "x", pa.float64(): 1.5, pa.int64(): 1, pa.binary(): b"x"}
     row = {field.name: sample.get(field.type, HOURS[0]) for field in schema}
     warehouse = Warehouse(tmp_path)
     for run_id in ("run-1", "compacted"):

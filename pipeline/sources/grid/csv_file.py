@@ -83,6 +83,7 @@ def _rows(
             "updated_utc": parse_time(updated, f"{where}: updated_utc") if updated else None,
             "model": None,
             "fetched_utc": fetched_utc,
+            "payload_id": None,
         }
 
 

@@ -151,4 +151,5 @@ def _rows(zone: str, window: Window) -> Iterator[dict[str, object]]:
                 "updated_utc": released,
                 "model": f"{code} {rows[-1].year}, release {rows[-1].release}",
                 "fetched_utc": released,
+                "payload_id": None,
             }

@@ -32,7 +32,7 @@ def test_every_column_of_a_row_is_filled(tmp_path: Path) -> None:
         "zone": "DE", "start_utc": datetime(2026, 11, 1, tzinfo=UTC), "end_utc": datetime(2026, 11, 1, 1, tzinfo=UTC),
         "carbon_intensity_g_per_kwh": 123.5, "provider": "csv", "signal": "average", "factor_type": "lifecycle",
         "basis": "consumption", "quality": "forecast", "updated_utc": datetime(2026, 10, 31, 23, 5, tzinfo=UTC),
-        "model": None, "fetched_utc": NOW,
+        "model": None, "fetched_utc": NOW, "payload_id": None,
     }  # fmt: skip
 
 

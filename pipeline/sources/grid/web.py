@@ -1,0 +1,189 @@
+"""Calls to vendors' web APIs, with manners: limits of time and bytes, patience, pacing, and no secret in messages."""
+
+import email.utils
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import NamedTuple, NoReturn
+
+import httpx
+
+from pipeline import __version__
+from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.fuse import Fuse
+from pipeline.settings import HttpSettings
+from pipeline.window import Clock
+
+USER_AGENT = f"carbon-etl/{__version__}"
+FIRST_WAIT_SECONDS = 1.0
+LINE_CHARACTERS = 200
+SCRUBBED = "***"
+
+
+class Reply(NamedTuple):
+    """An answer other than a time-out.
+
+    Attributes:
+        status: HTTP.
+        body: whole, without any secret that was sent.
+        url: what was asked, without any secret.
+    """
+
+    status: int
+    body: bytes
+    url: str
+
+
+class NotInPlan(SourceError):
+    """The credentials are good, the plan does not include what was asked: another provider may answer."""
+
+    exit_code = 2
+
+
+class NothingThere(SourceError):
+    """The provider has nothing for this zone or span: another provider may answer."""
+
+
+Refusal = Callable[[Reply], SourceError | None]
+
+
+class Web:
+    """One provider's address.
+
+    Args:
+        provider: its name, for messages.
+        http: limits of every call.
+        clock: for deadlines, pauses and pacing.
+        least_seconds: between the starts of two requests, the provider's rate limit.
+        refusal: what the provider means by an answer other than 200, where it says more than its status does.
+    """
+
+    def __init__(
+        self,
+        provider: str,
+        http: HttpSettings,
+        clock: Clock,
+        least_seconds: float = 0.0,
+        refusal: Refusal = lambda _reply: None,
+    ) -> None:
+        self.provider, self.clock = provider, clock
+        self._http, self._least_seconds, self._refusal = http, least_seconds, refusal
+        self._last: float | None = None
+        self._client = httpx.Client(trust_env=False, headers={"User-Agent": USER_AGENT})
+
+    def get(
+        self,
+        url: str,
+        params: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+        secret_params: Mapping[str, str] | None = None,
+        secrets: Sequence[str] = (),
+    ) -> Reply:
+        """Ask until it answers 200 or the budget of retries is spent.
+
+        Args:
+            url: without query.
+            params: query, shown in messages and kept with the payload.
+            headers: may hold secrets.
+            secret_params: query that is sent and never shown.
+            secrets: texts blotted out of the answer, where a vendor repeats them.
+
+        Raises:
+            SourceUnavailable: unreachable, slow, cut off, 429, 5xx, and still so after `http.retry_seconds`.
+            SourceRejected: refused: request or credentials are wrong.
+            NotInPlan, NothingThere: as the provider's refusal says.
+        """
+        deadline = self.clock.monotonic() + self._http.retry_seconds
+        wait_seconds = FIRST_WAIT_SECONDS
+        shown = httpx.URL(url, params=dict(params) if isinstance(params, Mapping) else list(params))
+        sent = shown.copy_merge_params(secret_params) if secret_params else shown
+        blots = [*secrets, *(secret_params or {}).values()]
+        while True:
+            try:
+                return self._once(sent, shown, headers or {}, blots)
+            except SourceUnavailable as error:
+                pause_seconds = max(wait_seconds, error.retry_after_seconds or 0.0)
+                if self.clock.monotonic() + pause_seconds > deadline:
+                    raise
+            self.clock.sleep(pause_seconds)
+            wait_seconds *= 2
+
+    def _once(self, sent: httpx.URL, shown: httpx.URL, headers: Mapping[str, str], blots: Sequence[str]) -> Reply:
+        self._pace()
+        seconds, where = self._http.timeout_seconds, f"{self.provider} ({shown.copy_with(query=None)})"
+        fuse, body = Fuse(seconds), bytearray()
+        try:
+            request = self._client.build_request("GET", sent, headers=dict(headers))
+            request.extensions = {"timeout": httpx.Timeout(seconds).as_dict(), "trace": fuse.trace}
+            with fuse, closing(self._client.send(request, stream=True, follow_redirects=False)) as response:
+                for part in response.iter_bytes():
+                    body += part
+                    if len(body) > self._http.max_response_mb << 20:
+                        raise SourceRejected(
+                            f"{where} sent more than {self._http.max_response_mb} MB: raise http.max_response_mb"
+                        )
+        except (httpx.TransportError, httpx.DecodingError, UnicodeEncodeError) as error:
+            self._broken(where, error, slow=fuse.blown or isinstance(error, httpx.TimeoutException))
+        if fuse.blown:  # a body without a length ends cleanly wherever it is cut
+            self._broken(where, None, slow=True)
+        content = bytes(body)
+        for blot in blots:
+            content = content.replace(blot.encode(), SCRUBBED.encode()) if blot else content
+        reply = Reply(response.status_code, content, str(shown))
+        if reply.status != 200:
+            raise self._refusal(reply) or self._refused(reply, where, response.headers.get("Retry-After", ""))
+        return reply
+
+    def _broken(self, where: str, error: Exception | None, *, slow: bool) -> NoReturn:
+        if isinstance(error, UnicodeEncodeError):
+            raise SourceRejected(f"{where} cannot be asked: its credentials are not ASCII") from None
+        if slow:
+            raise SourceUnavailable(
+                f"{where} did not answer within {self._http.timeout_seconds:g} s (http.timeout_seconds)"
+            ) from None
+        if "certificate verify failed" in str(error):
+            raise SourceRejected(f"{where} shows a certificate that this machine does not trust") from None
+        raise SourceUnavailable(f"cannot reach {where}: {type(error).__name__}") from None
+
+    def _pace(self) -> None:
+        """Keep the provider's rate limit."""
+        if self._last is not None:
+            left = self._last + self._least_seconds - self.clock.monotonic()
+            if left > 0:
+                self.clock.sleep(left)
+        self._last = self.clock.monotonic()
+
+    def _refused(self, reply: Reply, where: str, retry_after: str) -> SourceError:
+        says = f"{where} answers {reply.status}: {first_line(reply.body) or 'no reason given'}"
+        if reply.status == 429 or reply.status >= 500:
+            error = SourceUnavailable(says)
+            error.retry_after_seconds = _seconds(retry_after, self.clock.now())
+            return error
+        if reply.status in (401, 403):
+            return SourceRejected(f"{says}: check the credentials of [intensity.{self.provider}]")
+        if reply.status in range(300, 400):
+            return SourceRejected(f"{says}: redirects are not followed, write the final address into base_url")
+        if reply.status == 404:
+            return NothingThere(f"{says}: check zone and base_url of [intensity.{self.provider}]")
+        return SourceRejected(says)
+
+
+def first_line(body: bytes) -> str:
+    """At most one line of somebody else's text."""
+    return " ".join(body[:4096].decode(errors="replace").split())[:LINE_CHARACTERS]
+
+
+def malformed(provider: str, what: str) -> SourceMalformed:
+    """The error of an answer that the provider's documentation does not allow."""
+    return SourceMalformed(f"{provider} answers {what}")
+
+
+def _seconds(text: str, now: datetime) -> float | None:
+    """Seconds of a Retry-After header, which is a number or a date; None where it is neither."""
+    if text.isdecimal():
+        return float(text)
+    try:
+        until = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())
