@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
@@ -20,6 +20,10 @@ from pipeline.config import load
 from pipeline.errors import CarbonEtlError, ConfigError
 from pipeline.settings import Settings
 from pipeline.window import Window, parse_time
+
+if TYPE_CHECKING:
+    from pipeline.job import Job
+    from pipeline.report import RunReport
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
@@ -92,16 +96,46 @@ def backfill(
     _run(config, cluster, Window(parse_time(start, "--start"), parse_time(end, "--end")), dry_run=dry_run, json=json)
 
 
+@app.command()
+def reprice(
+    since: Annotated[
+        str | None, typer.Option(help="Price every hour from here on, however it was priced: ISO 8601 with a zone.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    cluster: ClusterOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Price stored hours again from what the warehouse knows; joules stay. Asks no provider and no Prometheus."""
+    from pipeline.reprice import reprice as reprice_job
+
+    first = None if since is None else parse_time(since, "--since")
+    _write(config, cluster, lambda job, clusters: reprice_job(job, clusters, first), dry_run=dry_run, json=json)
+
+
 def _run(config: Path, cluster: list[str] | None, window: Window | None, *, dry_run: bool, json: bool) -> None:
-    from pipeline.run import Job
     from pipeline.run import run as run_job
+
+    _write(config, cluster, lambda job, clusters: run_job(job, clusters, window), dry_run=dry_run, json=json)
+
+
+def _write(
+    config: Path,
+    cluster: list[str] | None,
+    command: "Callable[[Job, list[str]], RunReport]",
+    *,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """Check everything first, do the command with a progress bar, print what came of it and exit as it says."""
+    from pipeline.job import Job
 
     settings = load(config, os.environ)
     clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
     _check(settings, clusters)  # before the first cluster's hours are folded, not after
     with _progress() as show:
         job = Job(settings, os.environ, SystemClock(), dry_run=dry_run, on_progress=show)
-        report = run_job(job, clusters, window)
+        report = command(job, clusters)
     typer.echo(report.to_json() if json else "\n".join(report.summary()))
     for text in report.error_lines():
         typer.echo(f"error: {text}", err=True)

@@ -99,21 +99,22 @@ def _reach(site: Site, clock: Clock) -> Iterator[Finding]:
 
 
 def _price(site: Site) -> Iterator[Finding]:
-    providers = ", ".join(site.selection.providers)
+    providers = ", ".join(site.prices.rule.providers)
     yield Finding(
         OK,
         site.name,
-        f"grid zone {site.place.zone}, providers {providers}, {site.selection.factor_type}, PUE {site.settings.pue:g}",
+        f"grid zone {site.prices.place.zone}, providers {providers}, {site.prices.rule.factor_type}, "
+        f"PUE {site.settings.pue:g}",
     )
-    code = yearly.code_of(site.place.yearly_code)
-    if yearly.NAME in site.selection.providers and code is not None:
+    code = yearly.code_of(site.prices.place.yearly_code)
+    if yearly.NAME in site.prices.rule.providers and code is not None:
         if code[1] == "yearly_country":
             yield Finding(
                 NOTE,
                 site.name,
-                f"static has no figure for {site.place.yearly_code}: it answers with the country's ({code[0]})",
+                f"static has no figure for {site.prices.place.yearly_code}: it answers with the country's ({code[0]})",
             )
-        if yearly.is_unverified(site.place.yearly_code):
+        if yearly.is_unverified(site.prices.place.yearly_code):
             yield Finding(
                 NOTE, site.name, f"static's figures for {code[0]} are lifecycle by assumption (lifecycle-unverified)"
             )

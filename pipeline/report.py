@@ -1,6 +1,7 @@
 """What a run did, for people (a few lines), for machines (JSON) and for the `runs` table."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -8,7 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.checks import Check
-from pipeline.errors import CarbonEtlError, StoreFull, StoreUnwritable
+from pipeline.errors import (
+    CarbonEtlError,
+    SourceError,
+    SourceMalformed,
+    SourceRejected,
+    StoreFull,
+    StoreUnwritable,
+)
 from pipeline.tables import values
 from pipeline.units import JOULES_PER_KWH
 
@@ -45,23 +53,41 @@ class ClusterOutcome:
     facility_energy_kwh: float = 0.0
     emissions_gco2e: float = 0.0
     components: list[str] = field(default_factory=list)
+    scaled_joules: float = 0.0
     quality_joules: dict[str, float] = field(default_factory=dict)
     residual_joules: float | None = None
     checks: list[Check] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    hours_repriced: int = 0
+    restated_gco2e: float = 0.0
     stores: list[StoreOutcome] = field(default_factory=list)
 
     def add_rows(self, emissions: pa.Table) -> None:
         """Add priced rows to the sums."""
         self.rows += emissions.num_rows
         self.components = sorted({*self.components, *values(emissions, "component")}, key=list(BOUNDARY).index)
+        of_platform = pc.filter(emissions["energy_joules"], pc.is_valid(emissions["platform_scale"]))
+        self.scaled_joules += pc.sum(of_platform).as_py() or 0.0
         for kind, joules in _sums(emissions, "kind", "energy_joules"):
             self.energy_joules[kind] = self.energy_joules.get(kind, 0.0) + joules
         for quality, joules in _sums(emissions, "intensity_quality", "energy_joules"):
             self.quality_joules[quality] = self.quality_joules.get(quality, 0.0) + joules
         self.facility_energy_kwh += pc.sum(emissions["facility_energy_kwh"]).as_py() or 0.0
         self.emissions_gco2e += pc.sum(emissions["emissions_gco2e"]).as_py() or 0.0
+
+    def add_repriced(self, hours: int, revised: pa.Table) -> None:
+        """Add hours that were priced again, and by how much their known grams changed."""
+        self.hours_repriced += hours
+        changes = pc.subtract(revised["new_emissions_gco2e"], revised["old_emissions_gco2e"])
+        self.restated_gco2e += pc.sum(changes).as_py() or 0.0
+
+    def take_problems(self, problems: Sequence[SourceError]) -> list[CarbonEtlError]:
+        """Note what providers of intensity did not give; what only a person can mend is returned as an error."""
+        wrong: list[CarbonEtlError] = [p for p in problems if isinstance(p, SourceRejected | SourceMalformed)]
+        self.failures += [str(problem) for problem in wrong]
+        self.warnings += [str(problem) for problem in problems if problem not in wrong]
+        return wrong
 
     def add_nodes(self, nodes: pa.Table) -> None:
         """Add the residuals of node_energy rows; null where no meter gives system energy of its own."""
@@ -124,9 +150,16 @@ class RunReport:
         return [line for cluster in self.clusters for line in _summary(cluster, self)]
 
 
-def _boundary(cluster: ClusterOutcome) -> str:
+def _boundary(cluster: ClusterOutcome, total_joules: float) -> str:
+    """What the energy holds and what it does not; what a platform meter scaled holds all of its machine."""
     names = [BOUNDARY[component] for component in cluster.components]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    inner = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    scaled = (
+        f"; {cluster.scaled_joules / total_joules:.0%} of it scaled to a platform meter"
+        if cluster.scaled_joules
+        else ""
+    )
+    return f"{inner}; not PSU, disks, network, fans{scaled}"
 
 
 def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
@@ -145,7 +178,7 @@ def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
         qualities = ", ".join(f"{q} {j / total:.0%}" for q, j in sorted(cluster.quality_joules.items()))
         lines += [
             f"  energy  {total / JOULES_PER_KWH:,.3f} kWh IT ({shares}); {facility}",
-            f"          meter boundary: {_boundary(cluster)}; not PSU, disks, network, fans",
+            f"          meter boundary: {_boundary(cluster, total)}",
             f"  carbon  {cluster.emissions_gco2e:,.1f} gCO2e ({BASIS[cluster.factor_type]}); intensity {qualities}",
         ]
     failed = [c for c in cluster.checks if not c.passed]

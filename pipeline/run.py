@@ -3,117 +3,141 @@
 The unit of work is (cluster, day), a function of the samples and of what is stored, done under that partition's lock.
 """
 
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby
-from pathlib import Path
 
 import pyarrow as pa
 import structlog
 
-from pipeline import __version__, plan
+from pipeline import plan
 from pipeline.checks import Findings
-from pipeline.errors import ConfigError, SchemaError, SinkError, SourceError, SourceRejected, StoreFull, StoreUnwritable
+from pipeline.errors import (
+    CarbonEtlError,
+    ConfigError,
+    SchemaError,
+    SinkError,
+    SourceError,
+    SourceRejected,
+    SourceUnavailable,
+)
+from pipeline.job import LOCK_SECONDS, Job
 from pipeline.publication import publish_cluster
+from pipeline.refresh import Refresh
 from pipeline.report import ClusterOutcome, RunReport
-from pipeline.settings import Settings
-from pipeline.sinks import views
-from pipeline.sinks.partitions import OnEffect, nothing
+from pipeline.reprice import Priced, Repricing, priced_hours, settling
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
 from pipeline.site import Site, open_site
-from pipeline.tables import RUNS, values
+from pipeline.tables import values
 from pipeline.transforms.coverage import hour_state
-from pipeline.transforms.emissions import price, slots_with_energy
 from pipeline.transforms.energy import NOTHING, Energy, join
 from pipeline.transforms.refold import better_covered
 from pipeline.transforms.revisions import revision_rows
-from pipeline.transforms.selection import Vintages, changed_vintages
+from pipeline.transforms.selection import Vintages
 from pipeline.units import MS_PER_HOUR
-from pipeline.window import HOUR, Clock, Window, floor_hour, from_ms, to_ms
+from pipeline.window import HOUR, Window, floor_hour, from_ms, to_ms
 
-LOCK_SECONDS = 60.0
 LOG = structlog.get_logger()
-
-
-def _silent(_cluster: str, _done: int, _total: int) -> None:
-    """No progress is shown."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a run is given by the command line.
-
-    Attributes:
-        settings: the whole config.
-        env: where secrets are read.
-        clock: the only time there is.
-        dry_run: fold, price and compare, write nothing.
-        on_progress: called with (cluster, hours done, hours in all).
-        on_effect: called after every effect on disk; tests kill there.
-    """
-
-    settings: Settings
-    env: Mapping[str, str]
-    clock: Clock
-    dry_run: bool = False
-    on_progress: Callable[[str, int, int], None] = _silent
-    on_effect: OnEffect = nothing
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What the partitions of a cluster add up to."""
+    """What the partitions of a cluster add up to.
+
+    Attributes:
+        outcome: the sums.
+        findings: of the checks.
+        run_id: whose they are.
+        overtaken: hours whose stored price newer vintages may change: looked at again, and noted so.
+        refused: hours that `strict` refuses to price, each with its reason.
+    """
 
     outcome: ClusterOutcome
     findings: Findings
+    run_id: str
+    overtaken: set[datetime]
+    refused: dict[datetime, str] = field(default_factory=dict)
+
+    def refusals(self) -> list[CarbonEtlError]:
+        """The hours that `strict` refused as one error."""
+        if not self.refused:
+            return []
+        text = (
+            f"cluster {self.outcome.cluster}: {len(self.refused):,} hours from {min(self.refused):%FT%H:%MZ} on are "
+            f"not priced ({'; '.join(sorted(set(self.refused.values())))}): run again later, or accept less"
+        )
+        self.outcome.failures.append(text)
+        return [SourceUnavailable(text)]
 
 
 def run(job: Job, clusters: list[str], window: Window | None) -> RunReport:
     """All due hours of the clusters, or those of `window` (backfill), then all that is unpublished to every store."""
-    started, began = job.clock.now(), job.clock.monotonic()
-    run_id = f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
-    report = RunReport(run_id, "backfill" if window else "run", started, job.dry_run)
-    warehouse = Warehouse(Path(job.settings.warehouse.path), job.on_effect)
+    began, report, warehouse = job.clock.monotonic(), job.begin("backfill" if window else "run"), job.warehouse()
     for name in clusters:
         site = open_site(name, job.settings, job.env, job.clock)
-        outcome = ClusterOutcome(name, site.selection.factor_type)
+        outcome = ClusterOutcome(name, site.prices.rule.factor_type)
         report.clusters.append(outcome)
         try:
-            _fold_cluster(job, site, warehouse, window, run_id, outcome)
+            report.errors += _do_cluster(job, site, warehouse, window, report.run_id, outcome)
         except (SourceError, SinkError, SchemaError) as error:
             outcome.failures.append(str(error))
             report.errors.append(error)
         outcome.warnings += sorted(set(site.warnings))
         report.seconds = job.clock.monotonic() - began
         report.errors += publish_cluster(job.settings, job.env, job.clock, warehouse, outcome, report)
-    report.seconds = job.clock.monotonic() - began
-    if not job.dry_run:
-        _finish(warehouse, report, job.clock.now())
-    return report
+    return job.finish(warehouse, report, began)
 
 
-def _fold_cluster(
+def _do_cluster(
     job: Job, site: Site, warehouse: Warehouse, window: Window | None, run_id: str, outcome: ClusterOutcome
-) -> None:
-    """Fold, price and commit a cluster's hours, day by day in time order."""
+) -> list[CarbonEtlError]:
+    """Fold, price and commit a cluster's hours, day by day in time order; then price again what has settled."""
     now = job.clock.now()
     oldest_ms = site.oldest_ms(now)
     if oldest_ms is None:
         raise SourceRejected(site.nothing_found(now))
     hours = _hours(job, site, warehouse, window, oldest_ms, now)
+    known = [hour for hour in priced_hours(warehouse, site.name) if window is None or hour.hour_utc in window]
+    told = Refresh(site.prices, warehouse, run_id, now, dry_run=job.dry_run).average(
+        sorted({*hours, *(hour.hour_utc for hour in known)})
+    )
+    settled = settling(site, warehouse, known, told.fresh, now)
+    tally = Tally(outcome, Findings(), run_id, {hour.hour_utc for hour in settled})
+    _fold_hours(job, site, warehouse, hours, told.fresh, oldest_ms, tally)
+    again = [hour for hour in settled if hour.hour_utc not in set(hours)]
+    Repricing(job, site, warehouse, told.fresh, run_id, outcome).price(again)
+    outcome.warnings += _priced_otherwise(site, known, set(hours))
+    return outcome.take_problems(told.problems) + tally.refusals()
+
+
+def _fold_hours(
+    job: Job, site: Site, warehouse: Warehouse, hours: list[datetime], fresh: pa.Table, oldest_ms: int, tally: Tally
+) -> None:
     if not hours:
         return
-    vintages = _vintages(site, warehouse, Window(hours[0], hours[-1] + HOUR), now, run_id, dry_run=job.dry_run)
-    done, tally = 0, Tally(outcome, Findings())
+    held = site.prices.held(warehouse, Window(hours[0], hours[-1] + HOUR))
+    vintages, done = Vintages(pa.concat_tables([held, fresh])), 0
     for _, of_day in groupby(hours, key=datetime.date):
         job.on_progress(site.name, done, len(hours))
         due = list(of_day)
-        _fold_day(job, site, warehouse, due, vintages, oldest_ms, run_id, tally)
-        outcome.checks = tally.findings.checks()
+        _fold_day(job, site, warehouse, due, vintages, oldest_ms, tally)
+        tally.outcome.checks = tally.findings.checks()
         done += len(due)
     job.on_progress(site.name, done, len(hours))
+
+
+def _priced_otherwise(site: Site, known: list[Priced], folded: set[datetime]) -> list[str]:
+    """One line where stored hours were priced under another configuration: it restates nothing by itself."""
+    others = [h.hour_utc for h in known if h.price_digest != site.prices.digest and h.hour_utc not in folded]
+    if not others:
+        return []
+    since = f"{others[0]:%FT%H:%MZ}"
+    return [
+        (
+            f"{len(others):,} hours from {since} on were priced with other settings (zone, PUE, providers, factors) "
+            f"and stay so: `carbon-etl reprice --since {since} --dry-run` shows what would change"
+        )
+    ]
 
 
 def _hours(
@@ -132,18 +156,6 @@ def _hours(
     return plan.due_hours(known, floor_hour(first), now, settle)
 
 
-def _vintages(
-    site: Site, warehouse: Warehouse, window: Window, now: datetime, run_id: str, *, dry_run: bool
-) -> Vintages:
-    """Everything that may price the window; what providers say newly is stored first."""
-    offered = site.offered_vintages(window, now)
-    stored = warehouse.intensity_vintages(site.place.zone)
-    fresh = changed_vintages(offered, stored)
-    if not dry_run:
-        warehouse.append("intensity", fresh, run_id, now.date())
-    return Vintages(pa.concat_tables([stored, fresh, site.embedded_vintages(window)]))
-
-
 def _fold_day(
     job: Job,
     site: Site,
@@ -151,31 +163,29 @@ def _fold_day(
     due: list[datetime],
     vintages: Vintages,
     oldest_ms: int,
-    run_id: str,
     tally: Tally,
 ) -> None:
     """One unit of work: the due hours of one (cluster, day)."""
-    day, began = due[0].date(), job.clock.monotonic()
+    day, began, outcome = due[0].date(), job.clock.monotonic(), tally.outcome
     with warehouse.partition_lock(site.name, day, job.clock, LOCK_SECONDS):
         hours = set(due)
         if not job.dry_run:
-            hours |= set(warehouse.recover(site.name, day, job.clock.now(), run_id).torn_hours)
+            hours |= set(warehouse.recover(site.name, day, job.clock.now(), tally.run_id).torn_hours)
         fresh = join([_fold_hour(site, hour, oldest_ms) for hour in sorted(hours)])
-        energy = better_covered(fresh, *_stored(warehouse, site.name, day, hours))
-        priced = _price(site, energy.rows, vintages)
-        commits = [_commit(energy.nodes, hour) for hour in sorted(hours)]
-        tally.findings.add(energy.nodes, priced, energy.unmetered, energy.faults)
-        outcome = tally.outcome
-        outcome.add_rows(priced)
-        outcome.add_nodes(energy.nodes)
+        energy = site.counted_once(better_covered(fresh, *_stored(warehouse, site.name, day, hours)))
+        priced, refused = site.prices.price(energy.rows, vintages, job.clock.now())
+        tally.refused.update(refused)
+        tables = _of_hours(DayTables(priced, energy.nodes, energy.withheld, energy.processes), hours - set(refused))
+        commits = [_commit(energy.nodes, hour, refused.get(hour)) for hour in sorted(hours)]
+        tally.findings.add(tables.node_energy, tables.emissions, energy.unmetered, energy.faults, energy.remarks)
+        outcome.add_rows(tables.emissions)
+        outcome.add_nodes(tables.node_energy)
         for commit in commits:
             outcome.states[commit.state] = outcome.states.get(commit.state, 0) + 1
-        tables = DayTables(priced, energy.nodes, energy.withheld, energy.processes)
-        stamp = RunStamp(run_id, job.clock.now(), site.digest)
-        if job.dry_run:
-            outcome.hours_rewritten += len(hours)
-            return
-        result = warehouse.commit_day(site.name, day, commits, tables, stamp, revision_rows)
+        stamp = RunStamp(tally.run_id, job.clock.now(), site.digest)
+        result = warehouse.commit_day(
+            site.name, day, commits, tables, stamp, revision_rows, tally.overtaken, dry_run=job.dry_run
+        )
         outcome.hours_rewritten += len(result.rewritten)
         outcome.hours_unchanged += len(hours) - len(result.rewritten)
     LOG.info(
@@ -206,33 +216,17 @@ def _stored(warehouse: Warehouse, cluster: str, day: date, hours: set[datetime])
     return [rows.filter(pa.array([hour in hours for hour in values(rows, "hour_utc")], pa.bool_())) for rows in tables]
 
 
-def _price(site: Site, rows: pa.Table, vintages: Vintages) -> pa.Table:
-    answers = {hour: vintages.select(hour, needed, site.selection) for hour, needed in slots_with_energy(rows).items()}
-    return price(rows, answers, site.settings.pue, "config")
+def _of_hours(tables: DayTables, hours: set[datetime]) -> DayTables:
+    def kept(rows: pa.Table) -> pa.Table:
+        return rows.filter(pa.array([hour in hours for hour in values(rows, "hour_utc")], pa.bool_()))
+
+    processes = None if tables.processes is None else kept(tables.processes)
+    return DayTables(kept(tables.emissions), kept(tables.node_energy), kept(tables.quarantine), processes)
 
 
-def _commit(nodes: pa.Table, hour: datetime) -> HourCommit:
+def _commit(nodes: pa.Table, hour: datetime, refused: str | None) -> HourCommit:
+    if refused is not None:
+        return HourCommit(hour, "failed", refused)
     of_hour = nodes.filter(pa.array([h == hour for h in values(nodes, "hour_utc")], pa.bool_()))
     state = hour_state(of_hour)
     return HourCommit(hour, state, {"empty": "no samples", "partial": "holes or withheld node-hours"}.get(state))
-
-
-def _finish(warehouse: Warehouse, report: RunReport, now: datetime) -> None:
-    """Note the run and keep carbon.duckdb current; a failure here is a failure of the run, not of its figures."""
-    try:
-        row = {
-            "run_id": report.run_id,
-            "command": report.command,
-            "version": __version__,
-            "started_utc": report.started_utc,
-            "finished_utc": now,
-            "exit_code": report.exit_code,
-            "report": report.to_json(),
-        }
-        warehouse.append("runs", pa.Table.from_pylist([row], RUNS), report.run_id, now.date())
-        views.refresh_database(warehouse.root)
-    except SinkError as error:
-        if not any(
-            isinstance(known, StoreFull | StoreUnwritable) for known in report.errors
-        ):  # the same disk: told once
-            report.errors.append(error)

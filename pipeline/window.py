@@ -81,6 +81,9 @@ class Window:
         """Number of hours inside."""
         return (self.end_ms - self.start_ms) // MS_PER_HOUR
 
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
     def hours(self) -> Iterator[datetime]:
         """Left edges of the hours inside, in order."""
         for index in range(self.hour_count):

@@ -13,7 +13,8 @@ from pipeline.demo.meters import KeplerMeter, LegacyMeter, Meters
 from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from pipeline.errors import SourceRejected
-from pipeline.run import Job, run
+from pipeline.job import Job
+from pipeline.run import run
 from pipeline.settings import Settings
 from pipeline.sinks.sql import run_query
 from pipeline.site import Site, open_site

@@ -17,8 +17,9 @@ from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import RunningServer, free_port, start_prometheus
 from pipeline.demo.spec import demo_fleet
 from pipeline.errors import ConfigError
+from pipeline.job import Job
 from pipeline.plan import last_closed
-from pipeline.run import Job, run
+from pipeline.run import run
 from pipeline.sinks.sql import run_query
 from pipeline.window import HOUR, Clock, Window
 

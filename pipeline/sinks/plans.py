@@ -1,6 +1,6 @@
 """Which hours of a day are written, with which revision, and the rows that say so: pure, without a file."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -105,14 +105,25 @@ def fold_age(row: dict[str, Any]) -> tuple[int, datetime]:
     return (-1 if row["revision"] is None else row["revision"], row["written_utc"])
 
 
-def due_commits(cluster: str, hours: Sequence[HourCommit], stored: Stored, todo: Plan, stamp: RunStamp) -> list[Commit]:
-    """The `hours` rows due: one for each rewritten hour, and for the others where their state has changed."""
+def due_commits(
+    cluster: str,
+    hours: Sequence[HourCommit],
+    stored: Stored,
+    todo: Plan,
+    stamp: RunStamp,
+    renewed: Collection[datetime] = (),
+) -> list[Commit]:
+    """The `hours` rows due: one for each rewritten hour, and for others where their state changed or is `renewed`.
+
+    A renewed hour came out equal under newer vintages or another config: its row says when that was found.
+    """
     commits = []
     for hour in hours:
         before, fold = stored.commits.get(hour.hour_utc), stored.folds.get(hour.hour_utc)
         run_id, revision = stamp.run_id, todo.rewritten.get(hour.hour_utc)
         if hour.hour_utc not in todo.rewritten:
-            if fold is not None and (fold["state"], fold["reason"]) == (hour.state, hour.reason):
+            same = fold is not None and (fold["state"], fold["reason"]) == (hour.state, hour.reason)
+            if same and hour.hour_utc not in renewed:
                 continue
             if before is not None:
                 run_id, revision = before.run_id, before.revision

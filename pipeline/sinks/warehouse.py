@@ -4,7 +4,7 @@ Order of a commit: revisions (intent) -> quarantine -> node_energy -> processes 
 Everything of one (cluster, day) happens under `partition_lock`, from `recover` to the `hours` row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -39,7 +39,7 @@ from pipeline.sinks.plans import (
     plan,
 )
 from pipeline.sinks.table_checks import check_tables
-from pipeline.tables import HOURS, INTENSITY, PROCESSES, QUARANTINE, REPLACED_TABLES, conform
+from pipeline.tables import HOURS, INTENSITY, INTENSITY_CHECKS, PROCESSES, QUARANTINE, REPLACED_TABLES, conform
 from pipeline.window import HOUR, Clock, Window, parse_time
 
 __all__ = ["DayResult", "DayTables", "HourCommit", "Recovery", "RunStamp", "Warehouse"]
@@ -55,12 +55,21 @@ class Recovery:
 
 @dataclass(frozen=True)
 class DayResult:
-    """What a commit did: hours with new rows and their revision, hours kept as they were, hours noted without rows."""
+    """What a commit did, or would do.
+
+    Attributes:
+        rewritten: hours with new rows and their revision.
+        kept: hours kept as they were.
+        noted: hours noted without rows.
+        rows_written: by table.
+        revised: the `revisions` rows of hours that had figures before.
+    """
 
     rewritten: dict[datetime, int]
     kept: tuple[datetime, ...]
     noted: tuple[datetime, ...]
     rows_written: dict[str, int]
+    revised: pa.Table
 
 
 class Warehouse:
@@ -155,17 +164,37 @@ class Warehouse:
                    where cluster = $cluster and (hour_utc at time zone 'UTC')::date = $day order by all"""
         return conform(self._query(query, cluster=cluster, day=day), QUARANTINE)
 
-    def intensity_vintages(self, zone: str) -> pa.Table:
-        """INTENSITY rows of a zone, resolved: per provider, signal and factor type, the newest answer for each instant.
+    def intensity_vintages(self, zones: Mapping[str, str], window: Window, signal: str = "average") -> pa.Table:
+        """INTENSITY rows that touch a window: per provider and factor type the newest answer for each instant.
 
         Null intensity is an answer (withdrawn). Rows do not overlap; an older vintage shows where no newer one reaches.
+
+        Args:
+            zones: the zone to take from each provider; no other provider is looked at.
+            window: the span.
+            signal: `average` or `marginal`.
         """
-        columns = ", ".join(INTENSITY.names)
-        order = "provider, signal, factor_type, start_utc"
-        return conform(
-            self._query(f"select {columns} from intensity_newest where zone = $zone order by {order}", zone=zone),
-            INTENSITY,
-        )
+        query = f"""select {", ".join(INTENSITY.names)} from intensity_newest
+            join (select unnest($providers) as provider, unnest($zones) as zone) using (provider, zone)
+            where signal = $signal and start_utc < $end and end_utc > $start
+            order by provider, signal, factor_type, start_utc"""
+        named = {"providers": list(zones), "zones": list(zones.values()), "signal": signal}
+        if not zones:
+            return INTENSITY.empty_table()
+        return conform(self._query(query, **named, start=window.start, end=window.end), INTENSITY)
+
+    def intensity_checks(self, zone: str, provider: str, signal: str, factor_type: str, window: Window) -> pa.Table:
+        """INTENSITY_CHECKS rows of one provider and zone that touch a window."""
+        query = f"""select {", ".join(INTENSITY_CHECKS.names)} from intensity_checks
+            where zone = $zone and provider = $provider and signal = $signal and factor_type = $factor_type
+            and start_utc < $end and end_utc > $start"""
+        named = {"zone": zone, "provider": provider, "signal": signal, "factor_type": factor_type}
+        return conform(self._query(query, **named, start=window.start, end=window.end), INTENSITY_CHECKS)
+
+    def hours_of_quality(self, cluster: str, quality: str) -> list[datetime]:
+        """Hours of the cluster in which some energy is priced at that quality of intensity."""
+        query = "select distinct hour_utc from emissions where cluster = $cluster and intensity_quality = $quality"
+        return [row["hour_utc"] for row in self._query(query, cluster=cluster, quality=quality).to_pylist()]
 
     def append(self, table: str, rows: pa.Table, run_id: str, day: date) -> Path | None:
         """Add rows to an append-only table as one immutable file; no row, no file.
@@ -183,7 +212,16 @@ class Warehouse:
         return partitions.append_file(self.root, table, rows, run_id, day, self._on_effect)
 
     def commit_day(
-        self, cluster: str, day: date, hours: Sequence[HourCommit], tables: DayTables, stamp: RunStamp, revise: Revise
+        self,
+        cluster: str,
+        day: date,
+        hours: Sequence[HourCommit],
+        tables: DayTables,
+        stamp: RunStamp,
+        revise: Revise,
+        renewed: Collection[datetime] = (),
+        *,
+        dry_run: bool = False,
     ) -> DayResult:
         """Make `tables` the rows of `hours`; hours whose rows are equal to the stored ones keep theirs (P3).
 
@@ -197,6 +235,8 @@ class Warehouse:
             tables: their rows.
             stamp: the run that commits.
             revise: `transforms.revisions.revision_rows`, handed in because sinks and transforms do not know each other.
+            renewed: hours that get an `hours` row even where they are kept: their price was looked at again.
+            dry_run: check and compare, write nothing.
 
         Raises:
             SchemaError: a required check failed; nothing was written.
@@ -212,17 +252,19 @@ class Warehouse:
         )
         stored = self._stored(cluster, day, self._fold_rows(cluster, day))
         todo = plan(hours, new, stored)
-        commits = due_commits(cluster, hours, stored, todo, stamp)
+        fresh = fresh_rows(new, stored, todo, stamp)
+        revised = corrections(fresh["emissions"], stored, todo, stamp, revise)
+        if dry_run:
+            return DayResult(dict(todo.rewritten), todo.kept, todo.noted, {}, revised)
+        commits = due_commits(cluster, hours, stored, todo, stamp, renewed)
         rows_written: dict[str, int] = {}
         if todo.rewritten:
-            fresh = fresh_rows(new, stored, todo, stamp)
-            revised = corrections(fresh["emissions"], stored, todo, stamp, revise)
             rows_written = self._write_intents(revised, fresh["quarantine"], stamp)
             rewritten = {commit.hour_utc: commit for commit in commits if commit.hour_utc in todo.rewritten}
             rows_written |= self._write_partitions(cluster, day, fresh, stored, rewritten)
         notes = [commit.row(stamp.priced_utc) for commit in commits]
         self._append("hours", hours_rows(notes), stamp.run_id, stamp.priced_utc)
-        return DayResult(dict(todo.rewritten), todo.kept, todo.noted, rows_written | {"hours": len(notes)})
+        return DayResult(dict(todo.rewritten), todo.kept, todo.noted, rows_written | {"hours": len(notes)}, revised)
 
     def _write_intents(self, revised: pa.Table, quarantine: pa.Table, stamp: RunStamp) -> dict[str, int]:
         """What counts only once the commit stands: views join both with it."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +25,17 @@ def slots_with_energy(rows: pa.Table) -> dict[datetime, Bools]:
     return needed
 
 
-def price(
-    rows: pa.Table, answers: Mapping[datetime, Answer], pue_ratio: float | None, pue_source: str | None
-) -> pa.Table:
+class Pue(NamedTuple):
+    """Facility energy over IT energy of an hour and where it comes from; both null when unknown."""
+
+    ratio: float | None
+    source: str | None
+
+
+NO_PUE = Pue(None, None)
+
+
+def price(rows: pa.Table, answers: Mapping[datetime, Answer], pues: Mapping[datetime, Pue]) -> pa.Table:
     """`rows` with their price columns.
 
     A row whose steps have energy but no intensity, or no PUE, is `missing`: grams null. No energy: grams 0.
@@ -35,11 +43,10 @@ def price(
     Args:
         rows: energy rows, each priced at its own step.
         answers: what prices each hour in `rows`.
-        pue_ratio: facility energy over IT energy, null when unknown.
-        pue_source: where it comes from.
+        pues: the PUE of each hour in `rows`.
     """
     priced = [
-        _price(total, steps, answers[hour], pue_ratio)
+        _price(total, steps, answers[hour], pues[hour].ratio)
         for hour, total, steps in zip(
             values(rows, "hour_utc"),
             values(rows, "energy_joules"),
@@ -47,14 +54,15 @@ def price(
             strict=True,
         )
     ]
-    of_row = [answers[hour] for hour in values(rows, "hour_utc")]
+    hours = values(rows, "hour_utc")
+    of_row = [answers[hour] for hour in hours]
 
     def column(value: Callable[[Answer], object], kind: pa.DataType) -> "pa.Array[Any]":
         return pa.array([value(answer) for answer in of_row], kind)
 
     columns: dict[str, pa.Array[Any]] = {
-        "pue_ratio": pa.array([pue_ratio] * rows.num_rows, pa.float64()),
-        "pue_source": pa.array([pue_source] * rows.num_rows, pa.string()),
+        "pue_ratio": pa.array([pues[hour].ratio for hour in hours], pa.float64()),
+        "pue_source": pa.array([pues[hour].source for hour in hours], pa.string()),
         "intensity_steps": pa.array([p[0] for p in priced], pa.int64()),
         "facility_energy_kwh": pa.array([p[1] for p in priced], pa.float64()),
         "carbon_intensity_g_per_kwh": pa.array([p[2] for p in priced], pa.float64()),

@@ -2,10 +2,10 @@
 
 The rule (design section 6): of a provider's vintages the newest counts at each instant; a provider answers an hour only
 if it covers every step that has energy; the first provider whose quality is at least `accept` wins, then the best of
-the rest.
+the rest. A young hour without an answer may be carried by the provider's nearest one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,14 +13,18 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.samples import Bools, Floats, Int64s
+from pipeline.settings.intensity import FactorType
 from pipeline.units import MS_PER_HOUR
-from pipeline.window import EPOCH, to_ms
+from pipeline.window import EPOCH, HOUR, to_ms
 
 QUALITIES = (
     "measured", "estimated", "forecast", "carried", "yearly_zone", "yearly_country", "world", "missing",
 )  # fmt: skip
+CARRIED = "carried"
 SLOTS = 12  # an hour in slots of five minutes, the finest step that exists
 SLOT_MS = MS_PER_HOUR // SLOTS
+CARRIED_HOURS = 3  # the farthest hour whose figure may stand in
+CARRIED_AGE = timedelta(hours=48)  # until then the hour's own may still come
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class SelectionRule:
     """
 
     providers: tuple[str, ...]
-    factor_type: str
+    factor_type: FactorType
     accept: str
 
 
@@ -78,16 +82,22 @@ class Vintages:
         self._provider = np.array([row["provider"] for row in rows], dtype=object)
         self._factor = np.array([row["factor_type"] for row in rows], dtype=object)
 
-    def select(self, hour_utc: datetime, needed: Bools, rule: SelectionRule) -> Answer:
+    def select(self, hour_utc: datetime, needed: Bools, rule: SelectionRule, now: datetime) -> Answer:
         """The answer for one hour.
 
         Args:
             hour_utc: its left edge.
             needed: which of the twelve slots have energy; none needed means all are asked for.
             rule: the cluster's.
+            now: decides whether the hour is young enough to be carried.
         """
         wanted = needed if needed.any() else np.ones(SLOTS, dtype=bool)
-        answers = [self._answer(provider, hour_utc, wanted, rule.factor_type) for provider in rule.providers]
+        young = now - hour_utc - HOUR < CARRIED_AGE
+        answers = [
+            self._answer(provider, hour_utc, wanted, rule.factor_type)
+            or (self._carried(provider, hour_utc, rule.factor_type) if young else None)
+            for provider in rule.providers
+        ]
         found = [answer for answer in answers if answer is not None]
         good = QUALITIES.index(rule.accept)
         first_good = (answer for answer in found if QUALITIES.index(answer.quality) <= good)
@@ -130,6 +140,16 @@ class Vintages:
             quality=max((row["quality"] for row in used), key=QUALITIES.index),
             updated_utc=max((row["updated_utc"] for row in used if row["updated_utc"]), default=None),
         )
+
+    def _carried(self, provider: str, hour_utc: datetime, factor_type: str) -> Answer | None:
+        """The mean of the provider's nearest whole hour, the earlier of two; never of a yearly figure."""
+        for distance in (n * HOUR for n in range(1, CARRIED_HOURS + 1)):
+            for hour in (hour_utc - distance, hour_utc + distance):
+                near = self._answer(provider, hour, np.ones(SLOTS, dtype=bool), factor_type)
+                if near is not None and QUALITIES.index(near.quality) < QUALITIES.index(CARRIED):
+                    flat = np.full(SLOTS, near.slots_g_per_kwh.mean())
+                    return replace(near, slots_g_per_kwh=flat, slot_vintage=np.zeros(SLOTS, np.int64), quality=CARRIED)
+        return None
 
 
 COMPARED = ("carbon_intensity_g_per_kwh", "quality", "basis", "updated_utc", "model")

@@ -21,8 +21,9 @@ from pipeline.demo.servers import (
     start_prometheus,
     start_victoria_metrics,
 )
+from pipeline.job import Job
 from pipeline.report import RunReport
-from pipeline.run import Job, run
+from pipeline.run import run
 from pipeline.settings import Settings
 from pipeline.window import HOUR, Window
 

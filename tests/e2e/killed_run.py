@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.config import load
-from pipeline.run import Job, run
+from pipeline.job import Job
+from pipeline.run import run
 from pipeline.window import Window
 from tests.e2e.conftest import CLUSTER, FixedClock
 

@@ -424,12 +424,17 @@ def test_the_newest_vintage_counts_at_every_instant_and_a_null_withdraws(tmp_pat
     stored += [vintage(120, 180, 5.0, 2, updated_utc=HOURS[1]), vintage(120, 180, 6.0, 2, updated_utc=HOURS[2])]
     warehouse.append("intensity", pa.Table.from_pylist(stored[:3], schema=INTENSITY), "run-1", DAY)
     warehouse.append("intensity", pa.Table.from_pylist(stored[3:], schema=INTENSITY), "run-2", date(2026, 11, 2))
-    found = warehouse.intensity_vintages("GB").to_pylist()
+    window = Window(HOURS[0], HOURS[0] + timedelta(hours=24))
+    found = warehouse.intensity_vintages({"neso": "GB"}, window).to_pylist()
     minutes = [
         (row["start_utc"].hour * 60 + row["start_utc"].minute, row["carbon_intensity_g_per_kwh"]) for row in found
     ]
     assert minutes == [(0, 140.0), (30, 100.0), (60, None), (120, 6.0)]
-    assert warehouse.intensity_vintages("DE").num_rows == 0
+    assert warehouse.intensity_vintages({"neso": "DE", "watttime": "GB"}, window).num_rows == 0
+    assert warehouse.intensity_vintages({}, window).num_rows == 0
+    assert [
+        row["start_utc"] for row in warehouse.intensity_vintages({"neso": "GB"}, Window.of_hour(HOURS[1])).to_pylist()
+    ] == [HOURS[1]]
 
 
 def test_hours_of_stores_and_windows_are_read_apart(tmp_path: Path) -> None:

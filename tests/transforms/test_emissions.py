@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.tables import values
-from pipeline.transforms.emissions import price, slots_with_energy
+from pipeline.transforms.emissions import Pue, price, slots_with_energy
 from pipeline.transforms.selection import MISSING, SLOTS, Answer
 from pipeline.transforms.sheet import ENERGY
 from tests.transforms.made import START
@@ -28,7 +28,7 @@ def row(joules: float, steps: list[float] | None = None, **columns: object) -> d
 
 
 def priced(*rows: dict[str, Any], by: Answer, pue_ratio: float | None = 1.0) -> list[dict[str, Any]]:
-    table = price(pa.Table.from_pylist(list(rows), ENERGY), {START: by}, pue_ratio, "config")
+    table = price(pa.Table.from_pylist(list(rows), ENERGY), {START: by}, {START: Pue(pue_ratio, "config")})
     return table.to_pylist()
 
 
@@ -102,7 +102,7 @@ def test_f27_a_step_with_energy_but_no_intensity_makes_the_row_null_not_partial(
 
 def test_p6_energy_summed_over_qualities_is_all_energy() -> None:
     rows = [row(1.0), row(2.0), row(4.0)]
-    table = price(pa.Table.from_pylist(rows, ENERGY), {START: MISSING}, 1.2, "config")
+    table = price(pa.Table.from_pylist(rows, ENERGY), {START: MISSING}, {START: Pue(1.2, "config")})
     assert table.num_rows == 3
     assert sum(values(table, "energy_joules")) == 7.0
     assert set(table["intensity_quality"].to_pylist()) == {"missing"}

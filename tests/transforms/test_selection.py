@@ -16,6 +16,7 @@ from pipeline.window import Window
 from tests.transforms.made import START
 
 FIRST, SECOND = datetime(2026, 11, 4, tzinfo=UTC), datetime(2026, 11, 5, tzinfo=UTC)
+NOW = datetime(2026, 12, 1, tzinfo=UTC)  # nothing is young any more
 ALL = np.ones(SLOTS, dtype=bool)
 
 
@@ -40,7 +41,7 @@ def select(
     needed: np.ndarray = ALL,
     factor_type: str = "lifecycle",
 ) -> Answer:
-    return Vintages(table(*rows)).select(START, needed, SelectionRule(providers, factor_type, accept))
+    return Vintages(table(*rows)).select(START, needed, SelectionRule(providers, factor_type, accept), NOW)
 
 
 def slots(answer: Answer) -> list[float]:
@@ -189,10 +190,10 @@ def test_g15_world_answers_only_by_name() -> None:
 )
 def test_the_embedded_table_prices_an_hour_with_its_own_quality(zone: str, quality: str) -> None:
     vintages = Vintages(yearly.fetch(zone, Window.of_hour(START)))
-    answer = vintages.select(START, ALL, SelectionRule(("static",), "lifecycle", "estimated"))
+    answer = vintages.select(START, ALL, SelectionRule(("static",), "lifecycle", "estimated"), NOW)
     assert answer.quality == quality
     assert (answer.provider is None) == (quality == "missing")
-    assert vintages.select(START, ALL, SelectionRule(("static",), "direct", "estimated")).quality == "missing"
+    assert vintages.select(START, ALL, SelectionRule(("static",), "direct", "estimated"), NOW).quality == "missing"
 
 
 def test_g15_a_year_before_the_table_has_no_answer() -> None:
@@ -232,3 +233,51 @@ def test_a_span_that_is_not_wholly_known_is_a_vintage() -> None:
 def test_vintages_of_another_source_are_no_knowledge() -> None:
     assert changed_vintages(table(vintage(100)), table(vintage(100, zone="FR"))).num_rows == 1
     assert changed_vintages(table(vintage(100)), table(vintage(100, provider="csv"))).num_rows == 1
+
+
+def young(*rows: dict[str, Any], hours_after: float = 1, providers: tuple[str, ...] = ("neso",)) -> Answer:
+    """The answer some hours after `START`'s end."""
+    now = START + timedelta(hours=1 + hours_after)
+    return Vintages(table(*rows)).select(START, ALL, SelectionRule(providers, "lifecycle", "estimated"), now)
+
+
+@pytest.mark.parametrize(("begin", "carried"), [(-60, True), (60, True), (-180, True), (180, True), (-240, False)])
+def test_a_young_hour_is_carried_by_the_nearest_whole_hour_at_most_three_hours_away(
+    begin: int, *, carried: bool
+) -> None:
+    answer = young(vintage(120, begin, begin + 60))
+    assert answer.quality == ("carried" if carried else "missing")
+    assert slots(answer) == [120.0] * 12 if carried else np.isnan(answer.slots_g_per_kwh).all()
+
+
+def test_of_two_hours_equally_near_the_earlier_carries_and_by_its_mean() -> None:
+    rows = [vintage(100, -60, -30), vintage(300, -30, 0), vintage(900, 60, 120)]
+    answer = young(*rows)
+    assert slots(answer) == [200.0] * 12
+    assert len(set(answer.slot_vintage.tolist())) == 1
+
+
+def test_half_an_hour_carries_nobody() -> None:
+    assert young(vintage(100, -30, 0)).quality == "missing"
+
+
+def test_an_hour_of_48_h_is_carried_no_more() -> None:
+    assert young(vintage(100, -60, 0), hours_after=47.9).quality == "carried"
+    assert young(vintage(100, -60, 0), hours_after=48).quality == "missing"
+
+
+def test_any_figure_of_the_hour_itself_stands_before_a_carried_one_of_a_better_provider() -> None:
+    own = vintage(500, provider="watttime", quality="forecast")
+    answer = young(vintage(100, -60, 0), own, providers=("neso", "watttime"))
+    assert (answer.provider, answer.quality) == ("watttime", "forecast")
+
+
+def test_a_carried_figure_stands_before_a_yearly_one() -> None:
+    yearly_row = vintage(400, -600, 600, provider="static", quality="yearly_zone")
+    answer = young(vintage(100, -60, 0), yearly_row, providers=("static", "neso"))
+    assert (answer.provider, answer.quality) == ("neso", "carried")
+
+
+def test_a_withdrawn_hour_may_be_carried_and_a_withdrawn_neighbour_carries_nobody() -> None:
+    assert young(vintage(None), vintage(100, -60, 0)).quality == "carried"
+    assert young(vintage(None, -60, 0)).quality == "missing"

@@ -11,13 +11,15 @@ from itertools import pairwise
 from typing import Literal, Protocol, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import SourceMalformed
-from pipeline.tables import INTENSITY
-from pipeline.window import EPOCH, HOUR
+from pipeline.settings import intensity
+from pipeline.tables import FORECASTS, INTENSITY, TIMESTAMP
+from pipeline.window import EPOCH, HOUR, Window
 
 Signal: TypeAlias = Literal["average", "marginal"]
-FactorType: TypeAlias = Literal["lifecycle", "direct"]
+FactorType: TypeAlias = intensity.FactorType
 
 SHORTEST_STEP = timedelta(minutes=5)
 PLAUSIBLE_G_PER_KWH = 2_000.0  # above any grid, marginal included: then the unit is lb/MWh or worse
@@ -116,6 +118,38 @@ class Provider(Protocol):
         ...
 
 
+class FileProvider(Protocol):
+    """Figures in files of the user's: read whole by each run, because nobody tells when a file changes.
+
+    Attributes:
+        name: as config, rows and messages call it.
+        offers: the pairs of signal and factor type in the files.
+    """
+
+    name: str
+    offers: frozenset[tuple[Signal, FactorType]]
+
+    def zone_of(self, grid_zone: str) -> str:
+        """The files' own name for a cluster's zone."""
+        ...
+
+    def knows(self, zone: str) -> bool:
+        """Whether the files have any figure of that zone.
+
+        Raises:
+            ConfigError: a file is not what its format says: which, which line, what to write instead.
+        """
+        ...
+
+    def read(self, zone: str, window: Window, factor_type: FactorType, fetched_utc: datetime) -> pa.Table:
+        """All figures that touch a window, schema INTENSITY.
+
+        Raises:
+            ConfigError: as `knows`.
+        """
+        ...
+
+
 class Forecaster(Protocol):
     """A provider that also looks ahead."""
 
@@ -148,6 +182,44 @@ def vintages(payload: Payload, provider: str, basis: str, steps: list[Step]) -> 
     Raises:
         SourceMalformed: a step that is not whole five minutes or overlaps another, or a value that is no intensity.
     """
+    rows = [
+        _row(payload, provider, step)
+        | {"basis": basis, "quality": step.quality, "updated_utc": step.updated_utc, "model": step.model}
+        for step in _in_order(payload, provider, steps)
+    ]
+    return pa.Table.from_pylist(rows, INTENSITY)
+
+
+def forecasts(payload: Payload, provider: str, issued_utc: datetime | None, steps: list[Step]) -> pa.Table:
+    """A provider's outlook as FORECASTS rows, ordered and checked as `vintages`; what is null says nothing.
+
+    Without a time of issue it is as old as its answer.
+    """
+    rows = [
+        _row(payload, provider, step) | {"issued_utc": issued_utc or payload.fetched_utc}
+        for step in _in_order(payload, provider, steps)
+        if step.g_per_kwh is not None
+    ]
+    return pa.Table.from_pylist(rows, FORECASTS)
+
+
+def _row(payload: Payload, provider: str, step: Step) -> dict[str, object]:
+    """What a vintage and a forecast have in common."""
+    ask = payload.ask
+    return {
+        "zone": ask.zone,
+        "start_utc": step.start_utc,
+        "end_utc": step.end_utc,
+        "carbon_intensity_g_per_kwh": step.g_per_kwh,
+        "provider": provider,
+        "signal": ask.signal,
+        "factor_type": ask.factor_type,
+        "fetched_utc": payload.fetched_utc,
+        "payload_id": payload.payload_id,
+    }
+
+
+def _in_order(payload: Payload, provider: str, steps: list[Step]) -> list[Step]:
     ask = payload.ask
     best: dict[tuple[datetime, datetime], Step] = {}
     for step in steps:
@@ -161,25 +233,7 @@ def vintages(payload: Payload, provider: str, basis: str, steps: list[Step]) -> 
             raise SourceMalformed(
                 f"{provider} gives two figures of different length at {following.start_utc:%FT%H:%MZ}"
             )
-    rows = [
-        {
-            "zone": ask.zone,
-            "start_utc": step.start_utc,
-            "end_utc": step.end_utc,
-            "carbon_intensity_g_per_kwh": step.g_per_kwh,
-            "provider": provider,
-            "signal": ask.signal,
-            "factor_type": ask.factor_type,
-            "basis": basis,
-            "quality": step.quality,
-            "updated_utc": step.updated_utc,
-            "model": step.model,
-            "fetched_utc": payload.fetched_utc,
-            "payload_id": payload.payload_id,
-        }
-        for step in ordered
-    ]
-    return pa.Table.from_pylist(rows, INTENSITY)
+    return ordered
 
 
 QUALITY_ORDER = ("measured", "estimated", "forecast")
@@ -207,3 +261,10 @@ def whole_hours(ask: Ask) -> Ask:
     start = ask.start - (ask.start - EPOCH) % HOUR
     end = ask.end + (EPOCH - ask.end) % HOUR
     return Ask(ask.zone, start, end, ask.signal, ask.factor_type)
+
+
+def touching(rows: pa.Table, zone: str, window: Window) -> pa.Table:
+    """The rows of a zone that touch a window."""
+    begins = pc.less(rows["start_utc"], pa.scalar(window.end, TIMESTAMP))
+    ends = pc.greater(rows["end_utc"], pa.scalar(window.start, TIMESTAMP))
+    return rows.filter(pc.and_(pc.and_(begins, ends), pc.equal(rows["zone"], pa.scalar(zone))))

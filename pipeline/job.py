@@ -1,0 +1,78 @@
+"""What a command that writes is given, and how it begins and ends: its report and its row in `runs`."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline import __version__
+from pipeline.errors import SinkError, StoreFull, StoreUnwritable
+from pipeline.report import RunReport
+from pipeline.settings import Settings
+from pipeline.sinks import views
+from pipeline.sinks.partitions import OnEffect, nothing
+from pipeline.sinks.warehouse import Warehouse
+from pipeline.tables import RUNS
+from pipeline.window import Clock
+
+LOCK_SECONDS = 60.0
+
+
+def _silent(_cluster: str, _done: int, _total: int) -> None:
+    """No progress is shown."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run is given by the command line.
+
+    Attributes:
+        settings: the whole config.
+        env: where secrets are read.
+        clock: the only time there is.
+        dry_run: fold, price and compare, write nothing.
+        on_progress: called with (cluster, hours done, hours in all).
+        on_effect: called after every effect on disk; tests kill there.
+    """
+
+    settings: Settings
+    env: Mapping[str, str]
+    clock: Clock
+    dry_run: bool = False
+    on_progress: Callable[[str, int, int], None] = _silent
+    on_effect: OnEffect = nothing
+
+    def begin(self, command: str) -> RunReport:
+        """The report of a command that begins now, with a name no other has."""
+        started = self.clock.now()
+        return RunReport(f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}", command, started, self.dry_run)
+
+    def warehouse(self) -> Warehouse:
+        """The config's warehouse."""
+        return Warehouse(Path(self.settings.warehouse.path), self.on_effect)
+
+    def finish(self, warehouse: Warehouse, report: RunReport, began: float) -> RunReport:
+        """Note the run and keep carbon.duckdb current; a failure here is a failure of the run, not of its figures."""
+        report.seconds = self.clock.monotonic() - began
+        if self.dry_run:
+            return report
+        now = self.clock.now()
+        row = {
+            "run_id": report.run_id,
+            "command": report.command,
+            "version": __version__,
+            "started_utc": report.started_utc,
+            "finished_utc": now,
+            "exit_code": report.exit_code,
+            "report": report.to_json(),
+        }
+        try:
+            warehouse.append("runs", pa.Table.from_pylist([row], RUNS), report.run_id, now.date())
+            views.refresh_database(warehouse.root)
+        except SinkError as error:
+            same_disk = any(isinstance(known, StoreFull | StoreUnwritable) for known in report.errors)
+            if not same_disk:  # told once
+                report.errors.append(error)
+        return report

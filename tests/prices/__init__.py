@@ -1,0 +1,1 @@
+"""Prices: asked for, kept, chosen and chosen again."""
