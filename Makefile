@@ -21,7 +21,7 @@ quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
 
 test-exporters: $(VENV)/dev $(PROGRAMS) ## The real Kepler and Scaphandre, built and driven with known joules
 	$(BIN)/python -m tests.exporters.programs $(EXPORTERS)
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_EXPORTERS=$(EXPORTERS) $(BIN)/python -m pytest tests/exporters
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_EXPORTERS=$(EXPORTERS) $(BIN)/python -m pytest -rfExX tests/exporters
 
 check: $(VENV)/dev ## Lint, format, types, layers
 	$(BIN)/ruff check .
@@ -34,8 +34,9 @@ fmt: $(VENV)/dev ## Format, and regenerate what is generated
 	$(BIN)/ruff format .
 	$(BIN)/python -m dashboards.build_overview
 
-bench: $(VENV)/dev $(PROGRAMS) ## The accuracy table, written to benchmarks/accuracy.md
+bench: $(VENV)/dev $(PROGRAMS) ## The accuracy tables, written to benchmarks/accuracy.md and traps.md
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.accuracy
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.traps
 
 clean: ## Remove what these targets made
 	rm -rf $(VENV) .cache demo

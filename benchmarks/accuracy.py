@@ -117,7 +117,7 @@ def measure(fleet: Fleet, binary: PrometheusBinary, clock: Clock) -> Comparison:
     Raises:
         CarbonEtlError: no server came up, or it did not answer.
     """
-    with _site(fleet, binary, clock) as site:
+    with served(fleet, binary, clock) as site:
         hours = list(fleet.spec.window.hours())
         energy = [site.fold_hour(hour) for hour in hours]
         found = with_truth(
@@ -134,7 +134,8 @@ def measure(fleet: Fleet, binary: PrometheusBinary, clock: Clock) -> Comparison:
 
 
 @contextmanager
-def _site(fleet: Fleet, binary: PrometheusBinary, clock: Clock) -> Iterator[Site]:
+def served(fleet: Fleet, binary: PrometheusBinary, clock: Clock) -> Iterator[Site]:
+    """The fleet in a Prometheus of its own, as the product meets it."""
     with tempfile.TemporaryDirectory(prefix="accuracy-") as folder:
         data_dir = Path(folder) / "prometheus"
         fill_blocks(fleet, binary.promtool, data_dir)
@@ -168,24 +169,34 @@ def sweep(seeds: Sequence[int], binary: PrometheusBinary, clock: Clock) -> Compa
     return Comparison(pd.concat(pods, ignore_index=True), pd.concat(nodes, ignore_index=True))
 
 
-def preamble(seeds: Sequence[int], binary: PrometheusBinary, command: str) -> list[str]:
-    """What was run, on what, in Markdown paragraphs; no date, so that the same run writes the same file."""
+def versions(binary: PrometheusBinary) -> str:
+    """What decides a benchmark's figures, in one line."""
     told = subprocess.run([str(binary.prometheus), "--version"], capture_output=True, text=True, check=True)
-    prometheus = (told.stdout or told.stderr).split(" (")[0].removeprefix("prometheus, version ")
-    versions = {
+    parts = {
         "carbon-etl": f"{__version__}, method {METHOD_VERSION}",
-        "Prometheus": prometheus,
+        "Prometheus": (told.stdout or told.stderr).split(" (")[0].removeprefix("prometheus, version "),
         "Python": platform.python_version(),
         "numpy": np.__version__,
         "pyarrow": pa.__version__,
     }
+    return "; ".join(f"{name} {version}" for name, version in parts.items()) + "."
+
+
+def found_binary() -> PrometheusBinary:
+    """Prometheus and promtool, from the PATH or fetched."""
+    cache_dir = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "carbon-etl"
+    return find_prometheus(cache_dir, os.environ.get("PATH", ""))
+
+
+def preamble(seeds: Sequence[int], binary: PrometheusBinary, command: str) -> list[str]:
+    """What was run, on what, in Markdown paragraphs; no date, so that the same run writes the same file."""
     rivals = "\n".join([*POD_RIVALS.values(), *NODE_RIVALS.values()])
     return [
         "# Accuracy",
         f"Written by `{command}`; what it means, and what it does not, is in [README.md](README.md).",
         f"Fleets of three nodes, {HOURS} hours from {START:%FT%H:%MZ}, scraped every 30 s; seeds 1 to {len(seeds)}.",
         "Truth is physical: it contains what no sample shows. Errors are relative to it, a missing figure is -100 %.",
-        "; ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+        versions(binary),
         f"The rivals, on the same server, at the end of each hour:\n\n```promql\n{rivals}\n```",
     ]
 
@@ -197,8 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="two seeds; prints, writes nothing")
     options = parser.parse_args(arguments)
     seeds = range(1, (QUICK_SEEDS if options.quick else options.seeds) + 1)
-    cache_dir = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "carbon-etl"
-    binary = find_prometheus(cache_dir, os.environ.get("PATH", ""))
+    binary = found_binary()
     found = sweep(seeds, binary, SystemClock())
     command = f"python -m benchmarks.accuracy --seeds {len(seeds)}"
     text = markdown(found.pods, found.nodes, preamble(seeds, binary, command))

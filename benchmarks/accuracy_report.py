@@ -90,29 +90,30 @@ def markdown(pods: pd.DataFrame, nodes: pd.DataFrame, preamble: Sequence[str]) -
     parts = [
         *preamble,
         "## Targets",
-        *_table(
+        *table(
             ["fleet", "target", "measured", ""],
             [[t.kind, t.what, t.measured, "pass" if t.met else "**FAIL**"] for t in targets(pods, nodes)],
         ),
         "## Node-hours",
         "One row a (hour, node, zone): metered energy, active and idle together. Worst / median error.",
-        *_table(["fleet", "node-hours", *NODE_METHODS.values()], list(_node_rows(nodes))),
+        *table(["fleet", "node-hours", *NODE_METHODS.values()], list(_node_rows(nodes))),
         "## Pod-hours, steady",
         "Pods that ran through the whole hour while their counter was not reset. Median / 99th percentile of error.",
-        *_table(["fleet", "pod-hours", *METHODS.values()], list(_steady_rows(pods))),
+        *table(["fleet", "pod-hours", *METHODS.values()], list(_steady_rows(pods))),
         "## Pod-hours, all",
         f"One row a (hour, node, zone, pod) that used energy. Share over {WRONG_PERCENT:g} % wrong / missing entirely.",
-        *_table(["fleet", "pod-hours", *METHODS.values()], list(_wrong_rows(pods))),
+        *table(["fleet", "pod-hours", *METHODS.values()], list(_wrong_rows(pods))),
         "## Total pod energy",
         "Error of a seed's total: mean of its magnitude / worst seed / of all seeds together, signed.",
-        *_table(["fleet", *METHODS.values()], list(_total_rows(pods))),
+        *table(["fleet", *METHODS.values()], list(_total_rows(pods))),
         "By seed, signed, in percent:",
-        *_table(["fleet", "seed", *METHODS.values()], list(_seed_rows(pods))),
+        *table(["fleet", "seed", *METHODS.values()], list(_seed_rows(pods))),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """A Markdown table, as one paragraph."""
     lines = [head, ["---"] * len(head), *rows]
     return ["\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)]
 

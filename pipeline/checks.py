@@ -3,8 +3,10 @@
 Required checks withhold what they failed on and end the command with exit code 65; the others only speak.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +18,10 @@ CROSS_TOLERANCE = 0.02
 SYSTEM_SHARE = 0.20
 UNPRICED = ["hour_utc", "emissions_gco2e"]
 NAMED = 3  # how many culprits a line names before it counts the rest
+TOLD = 10  # and how many decisions
+PLATFORM = "platform"  # of `cross_meter`, and the check that tells where it does not scale
+PLATFORM_RATIOS = (1.0, 5.0)  # what a machine can use, in terms of what its meters inside show
+SCOPES = "scopes"
 
 # (name of the finding, `check` of the rows it is about, what became of them)
 WITHHELD_BY = (
@@ -54,6 +60,24 @@ class Check:
     detail: str = ""
 
 
+class Remark(NamedTuple):
+    """A decision about one node-hour that is no fault, and told with its joules.
+
+    Attributes:
+        check: name of the finding that tells it.
+        node: whose.
+        joules: how many it is about.
+        text: why; decisions of one node with one text are told together.
+        lost_joules: those of them that no other row holds.
+    """
+
+    check: str
+    node: str
+    joules: float
+    text: str
+    lost_joules: float = 0.0
+
+
 class Findings:
     """What the checks of one cluster look at, gathered over the partitions of a run."""
 
@@ -62,9 +86,18 @@ class Findings:
         self._unpriced: list[pa.Table] = []
         self._unmetered: set[str] = set()
         self._faults: dict[str, Check] = {}
+        self._remarks: list[Remark] = []
 
-    def add(self, nodes: pa.Table, priced: pa.Table, unmetered: Sequence[str], faults: Sequence[Check]) -> None:
-        """Add a partition: its node_energy rows, its priced rows, nodes without meters, faults found in meters."""
+    def add(
+        self,
+        nodes: pa.Table,
+        priced: pa.Table,
+        unmetered: Sequence[str],
+        faults: Sequence[Check],
+        remarks: Sequence[Remark] = (),
+    ) -> None:
+        """Add a partition: node_energy rows, priced rows, nodes without meters, faults of meters, decisions."""
+        self._remarks += remarks
         self._nodes.append(nodes)
         self._unpriced.append(priced.filter(pc.is_null(priced["emissions_gco2e"])).select(UNPRICED))
         self._unmetered.update(unmetered)
@@ -77,7 +110,7 @@ class Findings:
         """All findings; none where nothing was added. Of a fault found in several partitions the first is told."""
         if not self._nodes:
             return []
-        of_energy = check_energy(pa.concat_tables(self._nodes), sorted(self._unmetered))
+        of_energy = check_energy(pa.concat_tables(self._nodes), sorted(self._unmetered), self._remarks)
         return [*of_energy, *self._faults.values(), *check_prices(pa.concat_tables(self._unpriced))]
 
 
@@ -86,8 +119,8 @@ def has_hole(nodes: pa.Table) -> pa.BooleanArray:
     return pc.greater(pc.subtract(nodes["expected_ratio"], nodes["coverage_ratio"]), pa.scalar(HOLE_RATIO))
 
 
-def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
-    """Findings about node_energy rows of one cluster, and nodes that have pods but no meter of their own."""
+def check_energy(nodes: pa.Table, unmetered: Sequence[str], remarks: Sequence[Remark] = ()) -> Iterator[Check]:
+    """Findings about node_energy rows of one cluster, nodes with pods but no meter of their own, and decisions."""
     for name, check, remedy in WITHHELD_BY:
         failed = nodes.filter(pc.equal(nodes["check"], pa.scalar(check)))
         yield _of_nodes(name, failed, required=True, remedy=remedy)
@@ -106,11 +139,11 @@ def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
         required=False,
         remedy="samples are missing there: these hours are partial and are folded again for 48 h",
     )
-    off = pc.greater(pc.abs(pc.subtract(nodes["cross_ratio"], pa.scalar(1.0))), pa.scalar(CROSS_TOLERANCE))
     whole = pc.greater_equal(nodes["coverage_ratio"], pa.scalar(0.99))
     yield _of_nodes(
-        "cross_meter", nodes.filter(pc.and_(off, whole)), required=False,
-        remedy="a second meter or the node's own register disagrees by more than 2 %: see cross_ratio in node_energy",
+        "cross_meter", nodes.filter(pc.and_(_disagrees(nodes), whole)), required=False,
+        remedy="a second meter or the node's own register disagrees by more than 2 %, or the platform meter reads what "
+        "no machine does: see cross_ratio in node_energy",
     )  # fmt: skip
     active = pc.subtract(nodes["metered_joules"], nodes["idle_joules"])
     unattributed = nodes.filter(pc.greater(nodes["system_joules"], pc.multiply(active, pa.scalar(SYSTEM_SHARE))))
@@ -118,6 +151,35 @@ def check_energy(nodes: pa.Table, unmetered: Sequence[str]) -> Iterator[Check]:
         "system_share", unattributed, required=False,
         remedy="more than 20 % of active energy belongs to no pod: host daemons, or pods that Kepler does not see",
     )  # fmt: skip
+
+    yield _of_remarks(SCOPES, "left out", remarks)
+    yield _of_remarks(PLATFORM, "not scaled", remarks)
+
+
+def _disagrees(nodes: pa.Table) -> pa.BooleanArray:
+    """Which rows' second meter cannot be of the same energy; a platform meter reads more than what it holds."""
+    least, most = PLATFORM_RATIOS
+    ratio, off = nodes["cross_ratio"], pa.scalar(CROSS_TOLERANCE)
+    implausible = pc.or_(pc.less(ratio, pa.scalar(least - CROSS_TOLERANCE)), pc.greater(ratio, pa.scalar(most)))
+    apart = pc.greater(pc.abs(pc.subtract(ratio, pa.scalar(1.0))), off)
+    of_platform = pc.is_in(nodes["cross_meter"], pa.array([PLATFORM], pa.string()))  # false of null
+    return pc.or_(pc.and_(of_platform, implausible), pc.and_(pc.invert(of_platform), apart))
+
+
+def _of_remarks(name: str, head: str, remarks: Sequence[Remark]) -> Check:
+    """The decisions of one kind, node by node, those of most joules first."""
+    told: dict[tuple[str, str], list[Remark]] = {}
+    for remark in remarks:
+        if remark.check == name:
+            told.setdefault((remark.node, remark.text), []).append(remark)
+    lines = []
+    for (node, text), held in told.items():
+        joules, lost = math.fsum(one.joules for one in held), math.fsum(one.lost_joules for one in held)
+        line = f"{node}'s {joules:,.0f} J in {len(held)} h: {text}"
+        lines.append((-joules, line + (f", {lost:,.0f} J are in no figure" if lost else "")))
+    shown = [line for _, line in sorted(lines)[:TOLD]]
+    more = f"; and {len(lines) - TOLD} more" if len(lines) > TOLD else ""
+    return Check(name, required=False, passed=not lines, detail=f"{head}: {'; '.join(shown)}{more}" if lines else "")
 
 
 def check_prices(emissions: pa.Table) -> Iterator[Check]:

@@ -8,12 +8,15 @@ from statistics import median
 
 import numpy as np
 
-from pipeline.checks import CROSS_TOLERANCE, NAMED
+from pipeline.checks import CROSS_TOLERANCE, NAMED, PLATFORM, SCOPES, check_energy
 from pipeline.meters import Meter
+from pipeline.settings.scopes import PlatformSettings
 from pipeline.site import Site
-from pipeline.sources.meters import kepler, kepler_legacy
+from pipeline.sources.meters import kepler, kepler_gpus, kepler_legacy
 from pipeline.sources.prometheus.selectors import Matcher, selector
+from pipeline.tables import values
 from pipeline.transforms.accounting import accounting, candidates, cross_check
+from pipeline.transforms.energy import Energy
 from pipeline.units import MS_PER_MINUTE, MS_PER_SECOND
 
 OK, NOTE, FAIL = 0, 1, 2
@@ -64,6 +67,7 @@ def meters(site: Site, now_ms: int, max_gap_ms: int) -> Iterator[Finding]:
             yield Finding(OK, site.name, f"meter {meter.name} ({meter.title}): samples in the last {LOOK_BACK}")
         if meter.name == kepler_legacy.NAME:
             yield from _own_namespace(site, now_ms)
+        yield from _boards(site, meter, now_ms)
     yield from _scraping(site, used, now_ms, max_gap_ms)
 
 
@@ -77,6 +81,22 @@ def _kepler(site: Site, now_ms: int) -> Iterator[Finding]:
             site.name,
             "no pod series: start Kepler with --kube.enable and the pod metrics level, else all is system",
         )
+
+
+def _boards(site: Site, meter: Meter, now_ms: int) -> Iterator[Finding]:
+    """GPUs that a Kepler shows beside processors, and whether they are read."""
+    if meter.name not in kepler_gpus.SIGNS:
+        return
+    condition, labels = kepler_gpus.SIGNS[meter.name]
+    boards = count(site, kepler_gpus.TOTAL, now_ms, labels, condition)
+    if not boards:
+        return
+    text = f"{meter.name} shows {boards} GPUs in the last {LOOK_BACK}"
+    if meter.name in site.settings.gpu_meters:
+        yield Finding(OK, site.name, text)
+    else:
+        unread = f"{text}, but is not among gpu_meters: their energy is not read from it"
+        yield Finding(NOTE, site.name, unread)
 
 
 def _own_namespace(site: Site, now_ms: int) -> Iterator[Finding]:
@@ -130,7 +150,8 @@ def _no_meter(site: Site, now_ms: int) -> Finding:
 
 def accounts(site: Site, hour_utc: datetime) -> Iterator[Finding]:
     """Which meter accounts for which nodes in the newest closed hour, and how far two of one node are apart."""
-    energies = {name: fold.energy for name, fold in site.fold_meters(hour_utc).items()}
+    folds = site.fold_meters(hour_utc)
+    energies = {name: fold.energy for name, fold in folds.items()}
     nodes: dict[tuple[str, str], set[str]] = {}
     ratios: dict[tuple[str, str], dict[str, float]] = {}
     seen: dict[str, set[str]] = {}
@@ -156,6 +177,7 @@ def accounts(site: Site, hour_utc: datetime) -> Iterator[Finding]:
             f"{by_node[most]:.3f} ({most}) of the energy",
         )
     yield from _strangers(site, seen)
+    yield from _boundaries(site, site.account(folds, hour_utc), hour_utc)
 
 
 def _strangers(site: Site, seen: Mapping[str, set[str]]) -> Iterator[Finding]:
@@ -168,6 +190,53 @@ def _strangers(site: Site, seen: Mapping[str, set[str]]) -> Iterator[Finding]:
                 f"{one} ({_some(seen[one])}) and {other} ({_some(seen[other])}) name no node alike: if these are the "
                 "same machines, their energy counts twice; leave one of them out of meters",
             )
+
+
+def _boundaries(site: Site, energy: Energy, hour_utc: datetime) -> Iterator[Finding]:
+    """Who holds whom and which of them accounts; what the platform meter says; which of these names nobody knows."""
+    read = set(values(energy.nodes, "node"))
+    for host in site.settings.hosts:
+        yield Finding(OK, site.name, f'{host.node} holds {_some(host.guests)}: count = "{host.count}"')
+    named = {name for host in site.settings.hosts for name in (host.node, *host.guests)}
+    if named - read:
+        yield Finding(
+            NOTE, site.name, f"hosts names {_some(named - read)}, which no meter reads in {hour_utc:%FT%H:%MZ}"
+        )
+    counted = site.counted_once(energy)
+    for check in check_energy(counted.nodes, [], counted.remarks):
+        if check.name in (SCOPES, PLATFORM) and not check.passed:
+            yield Finding(NOTE if check.name == PLATFORM else OK, site.name, check.detail)
+    if site.settings.platform is not None:
+        yield from _platform(site, site.settings.platform, energy, hour_utc)
+
+
+def _platform(site: Site, platform: PlatformSettings, energy: Energy, hour_utc: datetime) -> Iterator[Finding]:
+    read, found = set(values(energy.nodes, "node")), {node for _, node in site.fold_platform(hour_utc)}
+    if found - read:
+        yield Finding(
+            NOTE,
+            site.name,
+            f"{platform.metric} names {_some(found - read)}, which no meter reads: is node_label = "
+            f'"{platform.node_label}" right?',
+        )
+    columns = (values(energy.nodes, name) for name in ("node", "cross_meter", "cross_ratio", "platform_scale"))
+    ratios = {
+        node: ratio if meter == PLATFORM else scale
+        for node, meter, ratio, scale in zip(*columns, strict=True)
+        if meter == PLATFORM or scale is not None
+    }
+    held = f"; by declaration it holds {' and '.join(platform.includes)}" if platform.includes else ""
+    told = f'platform meter {platform.metric} (use = "{platform.use}"{held}): '
+    if not ratios:
+        yield Finding(NOTE, site.name, f"{told}compared on none of {len(read)} nodes in {hour_utc:%FT%H:%MZ}")
+        return
+    least, most = (pick(ratios, key=lambda node: (ratios[node], node)) for pick in (min, max))
+    yield Finding(
+        OK,
+        site.name,
+        f"{told}on {len(ratios)} of {len(read)} nodes, {ratios[least]:.3f} ({least}) to {ratios[most]:.3f} ({most}) "
+        "times what is metered",
+    )
 
 
 def _some(names: Iterable[str]) -> str:

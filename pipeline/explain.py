@@ -13,20 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.checks import SCOPES, Remark
 from pipeline.equality import RELATIVE_TOLERANCE
 from pipeline.errors import ConfigError
 from pipeline.meters import METERS
+from pipeline.refresh import Refresh
 from pipeline.samples import Bools, Int64s
 from pipeline.settings import nearest
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.site import MeterFold, Site
 from pipeline.tables import values
-from pipeline.transforms.accounting import GROUP_OF, Candidate, Place, accounting, candidates, choose
+from pipeline.transforms.accounting import GROUP_OF, Candidate, Place, accounting, candidates
 from pipeline.transforms.counters import Intervals
-from pipeline.transforms.emissions import price, slots_with_energy
+from pipeline.transforms.emissions import slots_with_energy
 from pipeline.transforms.evidence import counters_of, values_at
 from pipeline.transforms.folded import Marks
-from pipeline.transforms.selection import MISSING, SLOTS, Answer, SelectionRule, Vintages, changed_vintages
+from pipeline.transforms.selection import MISSING, SLOTS, Answer, SelectionRule, Vintages
 from pipeline.units import JOULES_PER_KWH, MS_PER_MINUTE, MS_PER_SECOND
 from pipeline.window import Window, from_ms
 
@@ -53,7 +55,8 @@ def explain(site: Site, warehouse: Warehouse, node: str, hour_utc: datetime, now
     energies = {name: fold.energy for name, fold in folds.items()}
     places = candidates(energies, site.orders)
     _refuse_unknown(node, hour_utc, places)
-    chosen = choose(energies, site.orders)
+    chosen = site.account(folds, hour_utc)
+    counted = site.counted_once(chosen)
     yield f"{node} in cluster {site.name}, {window}"
     for place, offers in sorted(places.items()):
         if place.node == node:
@@ -61,13 +64,14 @@ def explain(site: Site, warehouse: Warehouse, node: str, hour_utc: datetime, now
             yield from _folding(folds[accounting(offers)], place, window, site.rules.max_gap_ms)
     yield from _balance(_of_node(chosen.nodes, node))
     yield from _quarantine(_of_node(chosen.withheld, node))
-    needed = slots_with_energy(chosen.rows).get(hour_utc, np.zeros(SLOTS, dtype=bool))
+    yield from _decisions(counted.remarks, node)
+    needed = slots_with_energy(counted.rows).get(hour_utc, np.zeros(SLOTS, dtype=bool))
     vintages = _vintages(site, warehouse, window, now)
-    answer = vintages.select(hour_utc, needed, site.selection)
-    priced = price(_only(chosen.rows, node), {hour_utc: answer}, site.settings.pue, "config")
+    answer = vintages.select(hour_utc, needed, site.prices.rule, now)
+    priced = site.prices.price_by(_only(counted.rows, node), {hour_utc: answer})
     yield from _workloads(priced.to_pylist())
-    yield from _intensity(site, vintages, hour_utc, needed, answer)
-    yield from _grams(priced, site.settings.pue)
+    yield from _intensity(site, vintages, hour_utc, needed, answer, now)
+    yield from _grams(priced)
     yield from _stored(warehouse, site.name, node, hour_utc, priced)
 
 
@@ -172,10 +176,19 @@ def _balance(nodes: Rows) -> Iterator[str]:
             f"  bridged at restarts {row['bridged_joules']:,.1f} J, quarantined {row['quarantined_joules']:,.1f} J, "
             f"workloads scaled by {row['workload_scale']:.6f}"
         )
+        if row["platform_scale"] is not None:
+            yield f"  all of it times {row['platform_scale']:.4f}, as the platform meter says"
         yield f"  covered {row['coverage_ratio']:.2%} of the hour; the node was there for {row['expected_ratio']:.2%}"
         cross = f"{row['cross_ratio']:.4f} of it by {row['cross_meter']}" if row["cross_meter"] else "none"
         yield f"  second meter: {cross}"
         yield f"  check: {row['check'] or 'held'}"
+
+
+def _decisions(remarks: Iterable[Remark], node: str) -> Iterator[str]:
+    for remark in remarks:
+        if remark.node == node:
+            what = "left out" if remark.check == SCOPES else "not scaled"
+            yield f"{what}, {_joules(remark.joules)}: {remark.text}"
 
 
 def _quarantine(withheld: Rows) -> Iterator[str]:
@@ -202,17 +215,19 @@ def _workloads(rows: Rows) -> Iterator[str]:
 
 
 def _vintages(site: Site, warehouse: Warehouse, window: Window, now: datetime) -> Vintages:
-    stored = warehouse.intensity_vintages(site.place.zone)
-    fresh = changed_vintages(site.offered_vintages(window, now), stored)
-    return Vintages(pa.concat_tables([stored, fresh, site.embedded_vintages(window)]))
+    """All that may price the hour, the user's files as they are now; nobody is asked."""
+    fresh = Refresh(site.prices, warehouse, "explain", now, dry_run=True).files([window.start])
+    return Vintages(pa.concat_tables([site.prices.held(warehouse, window), fresh]))
 
 
-def _intensity(site: Site, vintages: Vintages, hour_utc: datetime, needed: Bools, answer: Answer) -> Iterator[str]:
+def _intensity(
+    site: Site, vintages: Vintages, hour_utc: datetime, needed: Bools, answer: Answer, now: datetime
+) -> Iterator[str]:
     """What every provider says, and which answer the rule takes."""
-    rule = site.selection
+    rule = site.prices.rule
     yield f"intensity ({rule.factor_type}, in this order, {rule.accept} or better accepted at once):"
     for provider in rule.providers:
-        said = vintages.select(hour_utc, needed, SelectionRule((provider,), rule.factor_type, rule.accept))
+        said = vintages.select(hour_utc, needed, SelectionRule((provider,), rule.factor_type, rule.accept), now)
         if said is MISSING:
             yield f"  {provider}: does not cover every step that has energy"
             continue
@@ -224,11 +239,14 @@ def _intensity(site: Site, vintages: Vintages, hour_utc: datetime, needed: Bools
         yield "  none: energy is kept, grams stay unknown"
 
 
-def _grams(priced: pa.Table, pue_ratio: float) -> Iterator[str]:
+def _grams(priced: pa.Table) -> Iterator[str]:
     joules, grams = math.fsum(values(priced, "energy_joules")), _sum(priced, "emissions_gco2e")
     total = "unknown" if grams is None else f"{grams:,.3f} gCO2e"
+    pues = sorted(
+        {f"{r:g} ({s})" for r, s in zip(values(priced, "pue_ratio"), values(priced, "pue_source"), strict=True)}
+    )
     yield (
-        f"grams: {joules:,.1f} J = {joules / JOULES_PER_KWH:,.6f} kWh, times PUE {pue_ratio:g} (config), "
+        f"grams: {joules:,.1f} J = {joules / JOULES_PER_KWH:,.6f} kWh, times PUE {' or '.join(pues) or 'of no row'}, "
         f"times intensity = {total}"
     )
 

@@ -2,31 +2,30 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias, TypeVar
+from functools import partial
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from pipeline.checks import Check
 from pipeline.samples import GpuSamples, Transport
-from pipeline.sources.meters import dcgm, kepler, kepler_legacy, scaphandre
+from pipeline.sources.meters import dcgm, kepler, kepler_gpus, kepler_legacy, scaphandre
 from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.sources.sockets import read_sockets
 from pipeline.transforms.energy import fold_counters
 from pipeline.transforms.folded import Folded
 from pipeline.transforms.gpu_quarantine import quarantine_gpus
 from pipeline.transforms.gpus import fold_boards
+from pipeline.transforms.kepler_gpus import fold_kepler_boards
 from pipeline.transforms.legacy import fold_legacy
 from pipeline.transforms.legacy_totals import known_faults
 from pipeline.transforms.plausibility import Ceilings, screen, suspects
 from pipeline.transforms.processes import PROCESS_ROWS, process_rows
-from pipeline.transforms.scaphandre import fold_usage
+from pipeline.transforms.scaphandre import fold_registers, fold_usage
 from pipeline.transforms.scaphandre_faults import find_faults, used_by_programs
 from pipeline.transforms.scaphandre_usage import measure
 from pipeline.transforms.sheet import WITHHELD
 from pipeline.window import Window
-
-S = TypeVar("S")
-Read: TypeAlias = Callable[[Transport, Sequence[Matcher], int, int], S]
 
 
 class Extract(NamedTuple):
@@ -40,6 +39,8 @@ class Extract(NamedTuple):
         max_gap_ms: the longest joined interval.
         ceilings: what no device can exceed.
         started_ms: when pods started, by uid.
+        level: whether Kepler's workloads are pods or the containers inside them.
+        processes: whether series of processes are read.
     """
 
     transport: Transport
@@ -49,6 +50,8 @@ class Extract(NamedTuple):
     max_gap_ms: int
     ceilings: Ceilings
     started_ms: dict[str, int]
+    level: kepler.Level = "pod"
+    processes: bool = True
 
 
 class Reading(NamedTuple):
@@ -60,6 +63,7 @@ class Reading(NamedTuple):
         refused: quarantine rows of what the fold itself did not believe, given window and cluster.
         processes: detail by program, given window and cluster.
         faults: what the meter is known to get wrong, looked for in these samples.
+        boards: energy of GPUs that a meter of processors shows beside them; it is booked apart.
     """
 
     samples: object
@@ -67,6 +71,7 @@ class Reading(NamedTuple):
     refused: Callable[[Window, str], pa.Table] = lambda _window, _cluster: WITHHELD.empty_table()
     processes: Callable[[Window, str], pa.Table] = lambda _window, _cluster: PROCESS_ROWS.empty_table()
     faults: Callable[[Window], Iterable[Check]] = lambda _window: ()
+    boards: Folded | None = None
 
 
 class Meter(NamedTuple):
@@ -85,17 +90,13 @@ class Meter(NamedTuple):
     read: Callable[[Extract], Reading]
 
 
-def _counted(
-    name: str, title: str, signs: tuple[str, ...], read: Read[S], fold: Callable[[S, int, dict[str, int]], Folded]
-) -> Meter:
-    """A meter of processors, whose intervals are held against the sockets of its nodes."""
-
-    def reading(extract: Extract) -> Reading:
-        samples = read(*extract[:4])
-        folded = _screened(fold(samples, extract.max_gap_ms, extract.started_ms), samples, extract)
-        return Reading(samples, folded)
-
-    return Meter(name, title, signs, reading)
+def _kepler(extract: Extract) -> Reading:
+    """Kepler 0.10 or newer, whose intervals are held against the sockets of its nodes."""
+    samples = kepler.read(*extract[:4], extract.level, processes=extract.processes)
+    folded = fold_counters(samples, extract.max_gap_ms, extract.started_ms)
+    return _with_boards(
+        Reading(samples, _screened(folded, samples, extract)), kepler_gpus.read(*extract[:4], extract.level), extract
+    )
 
 
 def _screened(folded: Folded, samples: object, extract: Extract) -> Folded:
@@ -121,12 +122,24 @@ def _old_kepler(extract: Extract) -> Reading:
     """Kepler 0.9 and older, whose releases are known for wrong totals."""
     samples = kepler_legacy.read(*extract[:4])
     folded = _screened(fold_legacy(samples, extract.max_gap_ms, extract.started_ms), samples, extract)
-    return Reading(samples, folded, faults=lambda _window: known_faults(samples))
+    reading = Reading(samples, folded, faults=lambda _window: known_faults(samples))
+    return _with_boards(reading, kepler_gpus.read_legacy(*extract[:4]), extract)
+
+
+def _with_boards(reading: Reading, counters: kepler_gpus.BoardCounters | None, extract: Extract) -> Reading:
+    """Kepler with its GPU boards, where it shows any, each held against its own ceiling as those of any meter."""
+    if counters is None:
+        return reading
+    boards = fold_kepler_boards(*counters, extract.max_gap_ms, extract.ceilings.gpu_watts)
+    refused = partial(quarantine_gpus, boards)
+    return reading._replace(boards=boards.folded, refused=refused)
 
 
 def _hosts(extract: Extract) -> Reading:
     """Scaphandre, whose processes are worth keeping and whose known faults are worth looking for."""
-    samples = scaphandre.read(*extract[:4])
+    samples = scaphandre.read(*extract[:4], processes=extract.processes)
+    if not extract.processes:
+        return Reading(samples, _screened(fold_registers(samples, extract.max_gap_ms), samples, extract))
     usage = measure(samples, extract.max_gap_ms)
     programs, used = used_by_programs(usage)
     return Reading(
@@ -140,7 +153,7 @@ def _hosts(extract: Extract) -> Reading:
 METERS = {
     meter.name: meter
     for meter in (
-        _counted(kepler.NAME, "Kepler 0.10 or newer", (kepler.ACTIVE,), kepler.read, fold_counters),
+        Meter(kepler.NAME, "Kepler 0.10 or newer", (kepler.ACTIVE,), _kepler),
         Meter(
             kepler_legacy.NAME,
             "Kepler 0.9 or older",

@@ -1,7 +1,5 @@
 """What a cluster's energy is priced with: its zone, its providers in order of trust, its PUE."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,9 +18,6 @@ from pipeline.transforms.platform import price_with_platform
 from pipeline.transforms.selection import CARRIED_HOURS, QUALITIES, Answer, SelectionRule, Vintages
 from pipeline.window import Clock, Window
 
-ADDRESSES = {  # where figures and credentials come from, not what they say
-    "base_url", "token_env", "token_file", "username_env", "username_file", "password_env", "password_file",
-}  # fmt: skip
 MARGIN = timedelta(hours=CARRIED_HOURS)  # an hour may be carried by one so far away
 
 
@@ -115,21 +110,10 @@ def open_prices(
             f"{where}: no provider knows grid zone {place.zone!r}"
             + (f": did you mean {' or '.join(near)}?" if near else "")
         )
-    return Prices(cluster, place, rule, web, files, zones, _digest(cluster))
+    return Prices(cluster, place, rule, web, files, zones, cluster.price_digest())
 
 
 def _cannot(name: str, offers: Iterable[tuple[str, str]], wanted: str) -> str:
     has = " and ".join(sorted({factor for signal, factor in offers if signal == "average"}))
     figures = f"{has} factors only" if has else "no average intensity"
     return f"provider {name} has {figures}, the cluster declares {wanted}: change factor_type, or leave it out"
-
-
-def _digest(cluster: ClusterSettings) -> str:
-    """Twelve hex digits that change when anything that decides the cluster's grams changes."""
-    kept = {"providers", "factor_type", "accept", "strict", *cluster.intensity.providers}
-    decides = cluster.model_dump(mode="json", include={"grid_zone", "cloud", "region", "pue"})
-    decides["intensity"] = cluster.intensity.model_dump(mode="json", include=kept)
-    for table in decides["intensity"].values():
-        for key in ADDRESSES.intersection(table) if isinstance(table, dict) else ():
-            del table[key]
-    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]

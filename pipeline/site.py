@@ -3,33 +3,28 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from pipeline.errors import ConfigError
 from pipeline.meters import METERS, Extract, Meter
+from pipeline.prices import Prices, open_prices
 from pipeline.settings import ClusterSettings, Settings
 from pipeline.sources import ownership, presence
-from pipeline.sources.grid import csv_file, yearly
+from pipeline.sources.meters import platform
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.reach import oldest_sample_ms
-from pipeline.sources.prometheus.selectors import Matcher
-from pipeline.tables import INTENSITY, TIMESTAMP, values
+from pipeline.sources.prometheus.selectors import Matcher, parse_matchers
 from pipeline.transforms.accounting import Group, choose, with_refused
 from pipeline.transforms.coverage import Presence
-from pipeline.transforms.energy import Energy, book
+from pipeline.transforms.energy import Energy, book, join
 from pipeline.transforms.folded import Folded
 from pipeline.transforms.owners import Owners
+from pipeline.transforms.platform import NodeHour, PlatformReading, checked, fold_platform, scaled
 from pipeline.transforms.plausibility import Ceilings
-from pipeline.transforms.selection import SelectionRule
+from pipeline.transforms.scopes import Host, counted_once
 from pipeline.transforms.sheet import FoldRules
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import Clock, Window, to_ms
 
-PROVIDERS = (csv_file.NAME, yearly.NAME)
 NAME_LABEL = "__name__"
 
 
@@ -50,9 +45,8 @@ class Site:
         server: where its samples are.
         rules: how they are folded.
         ceilings: what no device can exceed.
-        selection: how its intensity is chosen.
-        place: where its power comes from.
-        digest: of everything that decides its figures.
+        prices: what its energy is priced with.
+        digest: of everything that decides its joules, `-`, and of everything that decides its grams.
         warnings: what the server put beside its answers so far.
     """
 
@@ -60,8 +54,7 @@ class Site:
     server: PrometheusServer
     rules: FoldRules
     ceilings: Ceilings
-    selection: SelectionRule
-    place: yearly.Place
+    prices: Prices
     digest: str
     warnings: list[str]
 
@@ -124,12 +117,16 @@ class Site:
         seen = Presence(stamps_ms, created_ms) if stamps_ms else None
         owners = Owners(owned.pods, owned.replicasets, owned.jobs)
         gap_ms = self.rules.max_gap_ms
-        extract = Extract(self.server, matchers, start_ms, end_ms, gap_ms, self.ceilings, owned.started_ms)
+        extract = Extract(
+            self.server, matchers, start_ms, end_ms, gap_ms, self.ceilings, owned.started_ms,
+            self.settings.level, self.settings.processes,
+        )  # fmt: skip
         there, folds = self.meters_found(start_ms, end_ms), {}
         for meter in self.meters:
             if meter in there:
                 reading = meter.read(extract)
-                energy = book(reading.folded, window, self.rules, owners, seen)
+                parts = (part for part in (reading.folded, reading.boards) if part is not None)
+                energy = join([book(part, window, self.rules, owners, seen) for part in parts])
                 energy = with_refused(energy, reading.refused(window, self.name))
                 energy = replace(
                     energy,
@@ -145,22 +142,40 @@ class Site:
         Raises:
             SourceError: the server did not give all of it.
         """
-        return choose({name: fold.energy for name, fold in self.fold_meters(hour_utc).items()}, self.orders)
+        return self.account(self.fold_meters(hour_utc), hour_utc)
 
-    def offered_vintages(self, window: Window, now: datetime) -> pa.Table:
-        """What providers whose figures are kept in the warehouse say about a window now, schema INTENSITY."""
-        source = self.settings.intensity.csv
-        if csv_file.NAME not in self.selection.providers or source is None or source.path is None:
-            return INTENSITY.empty_table()
-        offered = csv_file.read(source.path, source.factor_type, now)
-        begins = pc.less(offered["start_utc"], pa.scalar(window.end, TIMESTAMP))
-        ends = pc.greater(offered["end_utc"], pa.scalar(window.start, TIMESTAMP))
-        return offered.filter(pc.and_(pc.and_(begins, ends), pc.equal(offered["zone"], pa.scalar(self.place.zone))))
+    def account(self, folds: Mapping[str, MeterFold], hour_utc: datetime) -> Energy:
+        """The energy of an hour that was folded by every meter, held against the platform meter where there is one.
 
-    def embedded_vintages(self, window: Window) -> pa.Table:
-        """The embedded yearly averages over a window, schema INTENSITY; never stored: a release carries them."""
-        wanted = yearly.NAME in self.selection.providers
-        return yearly.fetch(self.place.yearly_code, window) if wanted else INTENSITY.empty_table()
+        Raises:
+            SourceError: the server did not give all of the platform meter.
+        """
+        energy = choose({name: fold.energy for name, fold in folds.items()}, self.orders)
+        if self.settings.platform is None:
+            return energy
+        readings = self.fold_platform(hour_utc)
+        if self.settings.platform.use == "scale":
+            return scaled(energy, readings)
+        return checked(energy, readings, METERS)
+
+    def fold_platform(self, hour_utc: datetime) -> dict[NodeHour, PlatformReading]:
+        """What the platform meter reads of each node in an hour; nothing where none is configured.
+
+        Raises:
+            SourceError: the server did not give all of it.
+        """
+        wanted, window, gap_ms = self.settings.platform, Window.of_hour(hour_utc), self.rules.max_gap_ms
+        if wanted is None:
+            return {}
+        samples = platform.read(
+            self.server, (*self.server.matchers, *parse_matchers(wanted.selector)), window.start_ms - gap_ms - 1,
+            window.end_ms + gap_ms, wanted.metric, wanted.node_label,
+        )  # fmt: skip
+        return fold_platform(samples, window, gap_ms, wanted.unit)
+
+    def counted_once(self, energy: Energy) -> Energy:
+        """Final figures of some hours without those of a host that its guests show, too, or the other way round."""
+        return counted_once(energy, [Host(host.node, host.guests, host.count) for host in self.settings.hosts])
 
 
 def open_site(name: str, settings: Settings, env: Mapping[str, str], clock: Clock) -> Site:
@@ -170,49 +185,18 @@ def open_site(name: str, settings: Settings, env: Mapping[str, str], clock: Cloc
         ConfigError: a provider that cannot deliver what the cluster declares, or a zone that no provider knows.
     """
     cluster = settings.cluster(name)
-    place = yearly.place(cluster.grid_zone, cluster.cloud, cluster.region)
-    check_prices(cluster, place, clock.now())
     warnings: list[str] = []
     endpoint = cluster.prometheus[0]
+    if cluster.platform is not None:
+        parse_matchers(cluster.platform.selector)
+    server = PrometheusServer(endpoint, settings.http, env, clock, on_warning=warnings.append)
+    prices = open_prices(name, settings, env, clock, server)
     return Site(
         settings=cluster,
-        server=PrometheusServer(endpoint, settings.http, env, clock, on_warning=warnings.append),
+        server=server,
         rules=FoldRules(cluster.name, settings.energy.max_gap_ms, cluster.step_minutes),
         ceilings=Ceilings(settings.energy.ceiling_watts.socket, settings.energy.ceiling_watts.gpu),
-        selection=SelectionRule(cluster.intensity.providers, cluster.intensity.factor_type, cluster.intensity.accept),
-        place=place,
-        digest=cluster.digest(settings.energy),
+        prices=prices,
+        digest=f"{cluster.digest(settings.energy)}-{prices.digest}",
         warnings=warnings,
     )
-
-
-def check_prices(cluster: ClusterSettings, place: yearly.Place, now: datetime) -> None:
-    """Refuse providers that do not exist or cannot deliver, and zones that none of them knows.
-
-    Raises:
-        ConfigError: one line: which cluster, which provider, what to write instead.
-    """
-    where, wanted = f"cluster {cluster.name}", cluster.intensity.factor_type
-    source = cluster.intensity.csv
-    for provider in cluster.intensity.providers:
-        if provider not in PROVIDERS:
-            raise ConfigError(f"{where}: unknown intensity provider {provider!r}: known are {', '.join(PROVIDERS)}")
-    if yearly.NAME in cluster.intensity.providers and wanted != yearly.FACTOR_TYPE:
-        raise ConfigError(f"{where}: provider static has {yearly.FACTOR_TYPE} factors only: remove it from providers")
-    known = yearly.NAME in cluster.intensity.providers and yearly.code_of(place.yearly_code) is not None
-    if csv_file.NAME in cluster.intensity.providers:
-        if source is None or source.path is None:
-            raise ConfigError(f'{where}: provider csv needs [intensity.csv] path = "..."')
-        if source.factor_type != wanted:
-            raise ConfigError(f"{where}: provider csv has {source.factor_type} factors, the cluster declares {wanted}")
-        known |= place.zone in _zones_of(source.path, source.factor_type, now)
-    if not known:
-        near = yearly.nearest_zones(place.zone)
-        raise ConfigError(
-            f"{where}: no provider knows grid zone {place.zone!r}"
-            + (f": did you mean {' or '.join(near)}?" if near else "")
-        )
-
-
-def _zones_of(path: Path, factor_type: str, now: datetime) -> set[str]:
-    return set(values(csv_file.read(path, factor_type, now), "zone"))

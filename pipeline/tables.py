@@ -56,6 +56,7 @@ EMISSIONS = _schema(
     ("method_version", TEXT),
     ("run_id", TEXT),
     ("revision", COUNT),
+    ("platform_scale", NUMBER),
 )
 
 EMISSIONS_KEY = (
@@ -89,6 +90,7 @@ NODE_ENERGY = _schema(
     ("method_version", TEXT),
     ("run_id", TEXT),
     ("revision", COUNT),
+    ("platform_scale", NUMBER),
 )
 
 NODE_ENERGY_KEY = ("hour_utc", "cluster", "node", "component")

@@ -14,6 +14,7 @@ select
     meter,
     cross_meter,
     cross_ratio,
-    "check"
+    "check",
+    platform_scale
 from node_energy
 order by cluster, hour_utc, node, component;

@@ -283,7 +283,7 @@ DIGEST_BASE = SMALL + "[intensity]\n"
         ("[intensity]", '[intensity]\naccept = "forecast"'),
         ("[intensity]", '[intensity]\nproviders = ["csv", "static"]'),
         ("[intensity]", '[intensity]\nfactor_type = "direct"'),
-        ("[intensity]", '[intensity.csv]\npath = "x.csv"'),
+        ("[intensity]", '[intensity]\nproviders = ["csv"]\n[intensity.csv]\npath = "x.csv"'),
         ("[intensity]", '[energy]\nmax_gap = "9m"'),
     ],
 )
@@ -301,6 +301,8 @@ def test_the_digest_changes_with_whatever_decides_a_figure(old: str, new: str, t
         ("[intensity]", '[[remote_write]]\nurl = "http://a"'),
         ("[intensity]", "[publish]\nmax_series = 1"),
         ("[intensity]", '[intensity]\nproviders = ["static"]'),
+        ("[intensity]", '[intensity.csv]\npath = "x.csv"'),
+        ("[intensity]", '[intensity.electricity_maps]\ntoken_env = "OTHER"'),
     ],
 )
 def test_the_digest_stays_with_whatever_does_not(old: str, new: str, tmp_path: Path) -> None:
@@ -309,9 +311,10 @@ def test_the_digest_stays_with_whatever_does_not(old: str, new: str, tmp_path: P
 
 
 def _digest(settings: Settings) -> str:
-    digest = settings.clusters[0].digest(settings.energy)
-    assert len(digest) == 12
-    return digest
+    cluster = settings.clusters[0]
+    digests = cluster.digest(settings.energy), cluster.price_digest()
+    assert [len(digest) for digest in digests] == [12, 12]
+    return "-".join(digests)
 
 
 def test_a_bearer_token_and_a_password_become_their_header(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pipeline.demo.series import Series, filled
 from pipeline.samples import Floats, Int64s
 from pipeline.units import MS_PER_SECOND
 
-PLATFORM_SHARE = 0.3  # fans, disks, board and power supply, on top of everything else
+PLATFORM_SHARE = 0.3  # fans, disks and board, on top of everything else
 
 
 class DeviceSeries:
@@ -76,24 +76,26 @@ class DeviceSeries:
         return living
 
     def _platform(self) -> Series:
-        at = self.kepler.scrapes_ms
+        at, every_ms = self.kepler.scrapes_ms, self.kepler.meter.bmc_seconds * MS_PER_SECOND
         labels = {
             "source": "redfish", "bmc_id": f"bmc-{self.node.name}", "chassis_id": "1", "source_id": "0",
             "source_name": "Server Power Control", "source_type": "PowerControl",
         }  # fmt: skip
-        watts = _watts(platform_curve(self.node, self.kepler.active), at)
+        looked = at // every_ms * every_ms if every_ms else at
+        watts = _watts(platform_curve(self.node, self.kepler.active), looked, every_ms or WATTS_OVER_MS)
         return self.kepler.target.series("kepler_platform_watts", self.kepler.who | labels, at, watts)
 
 
 def platform_curve(node: Node, active: Mapping[str, PowerCurve]) -> PowerCurve:
-    """The whole machine: packages, dram, GPUs, and `PLATFORM_SHARE` of them on top."""
+    """The whole machine: packages, dram, GPUs, `PLATFORM_SHARE` of them on top, and what the power supplies lose."""
     zones = [curves[zone] for curves in (active, node.idle) for zone in ("package", "dram")]
     inner = PowerCurve.sum([*zones, *(gpu.board for gpu in node.gpus)])
-    return inner.weighted(inner.edges_ms[[0, -1]], [1 + PLATFORM_SHARE])
+    loss = node.meters.kepler.psu_loss if node.meters.kepler else 0.0
+    return inner.weighted(inner.edges_ms[[0, -1]], [(1 + PLATFORM_SHARE) / (1 - loss)])
 
 
-def _watts(curve: PowerCurve, at_ms: Int64s) -> Floats:
-    """Mean of the last five seconds."""
-    joules = curve.energy_joules(at_ms) - curve.energy_joules(at_ms - WATTS_OVER_MS)
-    watts: Floats = np.round(joules / WATTS_OVER_MS * MS_PER_SECOND, JOULE_DECIMALS)
+def _watts(curve: PowerCurve, at_ms: Int64s, over_ms: int = WATTS_OVER_MS) -> Floats:
+    """Mean of the last five seconds, or of another time."""
+    joules = curve.energy_joules(at_ms) - curve.energy_joules(at_ms - over_ms)
+    watts: Floats = np.round(joules / over_ms * MS_PER_SECOND, JOULE_DECIMALS)
     return watts

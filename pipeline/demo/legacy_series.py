@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline.demo.gpus import Gpu
 from pipeline.demo.kepler_series import first_sights_ms, presence
 from pipeline.demo.meters import LegacyMeter
 from pipeline.demo.nodes import ZONES, Node, Span, inside
@@ -25,6 +26,7 @@ ONE_SOURCE = (0, 7, 3)  # from here on containers carry a source, and totals an 
 MILLIJOULES = (0, 7, 3)
 WHOLE_JOULES = ((0, 7, 4), (0, 7, 11))  # half-open
 COMMANDS_UNTIL = (0, 6)
+GPU = "gpu"
 
 
 class LegacySeries:
@@ -50,6 +52,8 @@ class LegacySeries:
         self.node_target = Target({**self.target.labels, "instance": node.name}, start_ms)
         self.scrapes_ms, self.runs_ms = presence(node, meter.present_hours)
         self.source = "rapl-sysfs" if meter.release >= RAPL_SYSFS else "intel_rapl"
+        self.gpus = node.gpus if meter.gpu else ()
+        self.components = (*ZONES, GPU) if self.gpus else ZONES
 
     def all(self, containers: Sequence[Container]) -> Iterator[Series]:
         """Every series, empty ones left out."""
@@ -58,17 +62,19 @@ class LegacySeries:
         yield from self._infos()
         for zone in ZONES:
             yield from self._node_zone(zone)
+        for gpu in self.gpus:
+            yield from self._board(gpu)
         spans = [one.span_ms for one in containers]
-        idle = {zone: self._shared(zone, spans) for zone in ZONES}
+        idle = {component: self._shared(component, spans) for component in self.components}
         for one in containers:
             pod = one.pod
             who = self._named(one.container_id, one.name, pod.name, pod.namespace) | self._command(one.exe)
             curves = {zone: self._metered(zone, one.curve(zone)) for zone in ZONES}
-            yield from filled(self._counters(who, one.span_ms, curves, idle))
+            yield from filled(self._counters(who, one.span_ms, curves | self._on_gpus(one), idle))
         for name, (namespace, share) in PSEUDO.items():
             who = self._named(name, name, name, namespace) | self._command("")
             curves = {zone: self._metered(zone, self._outside_pods(zone, share)) for zone in ZONES}
-            yield from filled(self._counters(who, (-FAR_MS, FAR_MS), curves, idle))
+            yield from filled(self._counters(who, (-FAR_MS, FAR_MS), curves | self._on_gpus(None), idle))
 
     def _infos(self) -> Iterator[Series]:
         ones = np.ones(len(self.scrapes_ms))
@@ -97,11 +103,34 @@ class LegacySeries:
             spans = self._skips[zone][number]
             for mode, curve in (("dynamic", self.active[zone]), ("idle", self.node.idle[zone])):
                 joules = share * _since(curve.silenced(spans), origins, self.scrapes_ms)
-                labels = {"package": str(number), "mode": mode, "source": self.source}
-                target = self.node_target if self.meter.honor_labels else self.target
-                moved = {} if self.meter.honor_labels else {"exported_instance": self.node.name}
-                metric = f"kepler_node_{zone}_joules_total"
-                yield target.series(metric, labels | moved, self.scrapes_ms, _cut(joules, PER_JOULE))
+                yield self._of_node(zone, {"package": str(number), "mode": mode, "source": self.source}, joules)
+
+    def _board(self, gpu: Gpu) -> Iterator[Series]:
+        """Dynamic and idle of one board, both from 0 at Kepler's start."""
+        origins = first_sights_ms([(-FAR_MS, FAR_MS)], self.runs_ms)
+        device = "package" if self.meter.release >= ONE_SOURCE else "index"
+        for mode, curve in (("dynamic", gpu.active), ("idle", gpu.idle)):
+            if mode == "dynamic" or self.meter.gpu_idle:
+                labels = {device: str(gpu.number), "mode": mode, "source": "nvml"}
+                yield self._of_node(GPU, labels, _since(curve, origins, self.scrapes_ms))
+
+    def _of_node(self, component: str, labels: dict[str, str], joules: Floats) -> Series:
+        target = self.node_target if self.meter.honor_labels else self.target
+        moved = {} if self.meter.honor_labels else {"exported_instance": self.node.name}
+        metric = f"kepler_node_{component}_joules_total"
+        return target.series(metric, labels | moved, self.scrapes_ms, _cut(joules, PER_JOULE))
+
+    def _on_gpus(self, one: Container | None) -> dict[str, PowerCurve]:
+        """What a container computes on GPUs, where they are shown: 0 for all but a holder's main container."""
+        if not self.gpus:
+            return {}
+        own = [
+            holding.active
+            for gpu in self.gpus
+            for holding in gpu.holdings
+            if one is not None and holding.pod.uid == one.pod.uid and one.name == one.pod.owner.name
+        ]
+        return {GPU: PowerCurve.sum([PowerCurve.of_watts(self.gpus[0].idle.edges_ms[[0, -1]], np.zeros(1)), *own])}
 
     def _outside_pods(self, zone: str, share: float) -> PowerCurve:
         """One pseudo container: its part of the system; virtual machines are system processes."""
@@ -115,7 +144,8 @@ class LegacySeries:
         edges = np.unique(np.array([-FAR_MS, FAR_MS, *(edge for span in spans for edge in span)]))
         begins, ends = (np.sort(np.array([span[side] for span in spans])) for side in (0, 1))
         there = np.searchsorted(begins, edges[:-1], side="right") - np.searchsorted(ends, edges[:-1], side="right")
-        return self._metered(zone, self.node.idle[zone]).weighted(edges, 1 / (there + len(PSEUDO)))
+        whole = PowerCurve.sum([gpu.idle for gpu in self.gpus]) if zone == GPU else self.node.idle[zone]
+        return self._metered(zone, whole).weighted(edges, 1 / (there + len(PSEUDO)))
 
     def _counters(
         self, who: dict[str, str], span_ms: Span, dynamic: Mapping[str, PowerCurve], idle: Mapping[str, PowerCurve]
@@ -126,8 +156,8 @@ class LegacySeries:
         new = self.meter.release >= ONE_SOURCE
         for mode, curves in (("dynamic", dynamic), ("idle", idle)):
             shown = mode == "dynamic" or self.meter.idle
-            joules = {zone: _since(curves[zone], origins, at) for zone in ZONES}
-            for zone in ZONES if shown else ():
+            joules = {zone: _since(curves[zone], origins, at) for zone in self.components}
+            for zone in self.components if shown else ():
                 labels = who | {"mode": mode} | ({"source": self.source} if new else {})
                 values = _cut(joules[zone], PER_JOULE)
                 yield self.target.series(f"kepler_container_{zone}_joules_total", labels, at, values)
@@ -145,6 +175,8 @@ class LegacySeries:
 
     def _metered(self, zone: str, curve: PowerCurve) -> PowerCurve:
         """What of a curve this Kepler notices: a socket that wraps loses its part of three seconds."""
+        if zone == GPU:
+            return curve
         for spans, share in zip(self._skips[zone], self.registers.shares(zone), strict=True):
             if spans:
                 edges = [-FAR_MS, *(edge for span in spans for edge in span), FAR_MS]

@@ -28,6 +28,9 @@ class KeplerMeter:
         named: whether `node_name` is filled; without Kubernetes and flag it is empty up to 0.11.4.
         gpu: the experimental GPU series of 0.11.4.
         platform: `kepler_platform_watts` from the node's BMC.
+        bmc_seconds: how often the BMC looks: it shows the mean between its last two looks, however stale. 0 for the
+            mean of the five seconds before each scrape.
+        psu_loss: share of the machine's power that its power supplies lose, of what they draw.
         present_hours: installed then and removed then, in hours from the fleet's start; None for all the time.
     """
 
@@ -36,6 +39,8 @@ class KeplerMeter:
     named: bool = True
     gpu: bool = False
     platform: bool = False
+    bmc_seconds: int = 0
+    psu_loss: float = 0.0
     present_hours: Hours | None = None
 
     def __post_init__(self) -> None:
@@ -52,6 +57,8 @@ class LegacyMeter:
         version: such as `0.7.12`; the labels and the unit of the container totals follow from it.
         idle: whether containers have idle series of package and dram.
         build_info: whether `kepler_exporter_build_info` is there.
+        gpu: whether the node's boards and what containers compute on them are shown.
+        gpu_idle: whether boards have idle series.
         honor_labels: whether the node series keep their own `instance` instead of `exported_instance`.
         skips_wraps: whether the three seconds in which a register wraps are lost.
         present_hours: as in `KeplerMeter`.
@@ -60,6 +67,8 @@ class LegacyMeter:
     version: str = "0.7.12"
     idle: bool = True
     build_info: bool = True
+    gpu: bool = False
+    gpu_idle: bool = True
     honor_labels: bool = False
     skips_wraps: bool = False
     present_hours: Hours | None = None

@@ -9,9 +9,14 @@ from pydantic import Field, model_validator
 from pipeline.credentials import Part
 from pipeline.settings.energy import EnergySettings
 from pipeline.settings.intensity import IntensitySettings
+from pipeline.settings.scopes import HostSettings, PlatformSettings, refuse_loops
 from pipeline.settings.servers import PrometheusEndpoint
 from pipeline.settings.values import ClusterName, Moment
 
+PRICED = {"grid_zone", "cloud", "region", "pue", "intensity"}
+ADDRESSES = {  # where figures and credentials come from, not what they say
+    "base_url", "token_env", "token_file", "username_env", "username_file", "password_env", "password_file",
+}  # fmt: skip
 STEPS = {"1h": 60, "30m": 30, "15m": 15, "5m": 5}
 
 CpuMeter: TypeAlias = Literal["kepler", "kepler_legacy", "scaphandre"]
@@ -29,6 +34,10 @@ class ClusterSettings(Part):
     pue: Annotated[float, Field(ge=1.0, le=3.0)]
     meters: tuple[CpuMeter, ...] = ("kepler", "kepler_legacy", "scaphandre")
     gpu_meters: tuple[GpuMeter, ...] = ("dcgm", "kepler")
+    level: Literal["pod", "container"] = "pod"
+    processes: bool = True
+    hosts: tuple[HostSettings, ...] = ()
+    platform: PlatformSettings | None = None
     energy_step: Literal["1h", "30m", "15m", "5m"] = "1h"
     start: Moment | None = None
     intensity: IntensitySettings = IntensitySettings()
@@ -56,6 +65,7 @@ class ClusterSettings(Part):
                 raise ValueError(f"{key} names a meter twice: the first of equally covered ones accounts")
         if not self.meters and not self.gpu_meters:
             raise ValueError("meters and gpu_meters are both empty: nothing would be measured")
+        refuse_loops(self.hosts)
         if len(self.prometheus) != 1:
             raise ValueError(
                 "exactly one prometheus entry is supported in this version: replicas and shards are not yet"
@@ -67,7 +77,29 @@ class ClusterSettings(Part):
         """Length of an energy step in minutes."""
         return STEPS[self.energy_step]
 
+    @property
+    def pue_included(self) -> str | None:
+        """The source to name where the platform meter holds the PUE already; None where it does not."""
+        platform = self.platform
+        return f"included:{platform.metric}" if platform is not None and "pue" in platform.includes else None
+
     def digest(self, energy: EnergySettings) -> str:
-        """Twelve hex digits that change when anything that decides this cluster's joules or grams changes."""
-        decides = self.model_dump(mode="json", exclude={"prometheus", "start"}) | energy.model_dump(mode="json")
-        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
+        """Twelve hex digits that change when anything that decides this cluster's joules changes."""
+        decides = self.model_dump(mode="json", exclude={"prometheus", "start", *PRICED}) | energy.model_dump(
+            mode="json"
+        )
+        return _hash(decides)
+
+    def price_digest(self) -> str:
+        """Twelve hex digits that change when anything that decides its grams, given joules, changes."""
+        decides = self.model_dump(mode="json", include=PRICED) | {"pue_included": self.pue_included}
+        kept = {"providers", "factor_type", "accept", "strict", *self.intensity.providers}
+        decides["intensity"] = {name: value for name, value in decides["intensity"].items() if name in kept}
+        for table in decides["intensity"].values():
+            for key in ADDRESSES.intersection(table) if isinstance(table, dict) else ():
+                del table[key]
+        return _hash(decides)
+
+
+def _hash(decides: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]

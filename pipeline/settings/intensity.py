@@ -56,6 +56,19 @@ class ElectricityMapsTable(TokenTable):
     granularity: Literal["hourly", "15_minutes", "5_minutes"] = "hourly"
     flow_traced: bool = True
 
+    @property
+    def version(self) -> str:
+        """`v3` or `v4`."""
+        return self.base_url.rsplit("/", maxsplit=1)[-1]
+
+    @model_validator(mode="after")
+    def _known_version(self) -> Self:
+        if self.version not in ("v3", "v4"):
+            raise ValueError(f"base_url ends with the version of the API, /v3 or /v4, not {self.base_url}")
+        if self.version == "v3" and not self.flow_traced:
+            raise ValueError("flow_traced = false is asked of v4 only: let base_url end with /v4")
+        return self
+
 
 class WattTimeTable(ProviderTable):
     """WattTime's API v3: a user and a password, both by variable or file."""
@@ -101,6 +114,12 @@ class GaugeTable(ProviderTable):
     basis: Basis = "unknown"
     quality: Literal["measured", "estimated"] = "estimated"
     step: Duration = timedelta(minutes=5)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.step or self.step % timedelta(minutes=5) or timedelta(hours=1) % self.step:
+            raise ValueError("step is 5m, 10m, 15m, 20m, 30m or 1h")
+        return self
 
 
 class RteTable(ProviderTable):

@@ -6,6 +6,7 @@ without a file is a typed empty view, because a glob that matches nothing is an 
 
 import hashlib
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,20 +109,36 @@ def definitions(root: Path) -> dict[str, str]:
     return files | {"stored.commits": _commits(root)} | DERIVED
 
 
-def open_views(root: Path) -> duckdb.DuckDBPyConnection:
+def open_views(root: Path, query: str | None = None) -> duckdb.DuckDBPyConnection:
     """A connection in memory with the views, in UTC, that can read under `root` and nothing else.
 
     Close it after use. Its settings are locked, so that text from a user cannot undo that.
+
+    Args:
+        root: the warehouse.
+        query: make only the views that this text can mean, since making one opens every file of its table.
     """
     root = root.absolute()
     connection = duckdb.connect(":memory:")
     connection.execute("set TimeZone = 'UTC'")
-    _create(connection, definitions(root))
+    views = definitions(root)
+    _create(connection, views if query is None else _meant(views, query))
     folders = ", ".join(sorted({_quoted(str(root)), _quoted(_glob_escaped(root))}))
     connection.execute(f"set allowed_directories = [{folders}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+def _meant(views: dict[str, str], query: str) -> dict[str, str]:
+    """The views that a query names, and those that these are made of."""
+    texts, names = [query], set()
+    for name in reversed(views):
+        word = re.compile(rf"\b{re.escape(name)}\b")
+        if any(word.search(text) for text in texts):
+            names.add(name)
+            texts.append(views[name])
+    return {name: text for name, text in views.items() if name in names}
 
 
 def refresh_database(root: Path) -> bool:

@@ -319,5 +319,5 @@ class Warehouse:
         )
 
     def _query(self, text: str, **parameters: object) -> pa.Table:
-        with views.open_views(self.root) as connection:
+        with views.open_views(self.root, text) as connection:
             return connection.sql(text, params=parameters).to_arrow_table()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from pipeline.checks import Check
+from pipeline.checks import Check, Remark
 from pipeline.samples import Bools, Floats, MeterSamples
 from pipeline.transforms.attribution import fold_outside, fold_workloads
 from pipeline.transforms.counters import Intervals, StepGrid, joined_intervals
@@ -40,6 +40,7 @@ class Energy:
         unmetered: nodes whose workloads cannot be counted, because the node's own counters are missing.
         processes: schema PROCESS_ROWS, detail beside the rows and never summed with them.
         faults: what a meter is known to get wrong, looked for in its samples.
+        remarks: what was decided about node-hours beyond their own samples.
     """
 
     rows: pa.Table
@@ -48,6 +49,7 @@ class Energy:
     unmetered: list[str]
     processes: pa.Table = field(default_factory=PROCESS_ROWS.empty_table)
     faults: tuple[Check, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def join(parts: Sequence[Energy]) -> Energy:
@@ -59,6 +61,7 @@ def join(parts: Sequence[Energy]) -> Energy:
         unmetered=sorted({node for part in parts for node in part.unmetered}),
         processes=pa.concat_tables([part.processes for part in parts]),
         faults=tuple(fault for part in parts for fault in part.faults),
+        remarks=tuple(remark for part in parts for remark in part.remarks),
     )
 
 

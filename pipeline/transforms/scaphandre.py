@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.samples import Bools, Floats, Int64s, ScaphandreSamples
 from pipeline.transforms.counters import Intervals
 from pipeline.transforms.folded import Consumer, Folded, Marks, Name
-from pipeline.transforms.scaphandre_hosts import COMPONENTS
+from pipeline.transforms.scaphandre_hosts import COMPONENTS, fold_hosts
 from pipeline.transforms.scaphandre_usage import Usage, measure
 from pipeline.units import MS_PER_HOUR
 
@@ -58,6 +58,41 @@ def fold_usage(usage: Usage) -> Folded:
         wraps=Marks(code[wrapped], usage.intervals.end_ms[interval][wrapped]),
         unplaced=lambda start_ms, hours: _unplaced(gaps, len(meters), start_ms, hours),
         unmetered=usage.gauges.unmetered,
+    )
+
+
+def fold_registers(samples: ScaphandreSamples, max_gap_ms: int) -> Folded:
+    """Hosts by their registers alone, called by their address: all is active and nobody's, idle is not told."""
+    scrapes, spans = fold_hosts(samples, max_gap_ms)
+    shown = scrapes.registers[:ACCOUNTED] > 0
+    seen = {(scrapes.hosts[scrapes.host[at]], COMPONENTS[c]) for c, at in zip(*np.nonzero(shown), strict=True)}
+    meters = sorted(seen)
+    places = [[(host, component) for host in scrapes.hosts] for component in COMPONENTS[:ACCOUNTED]]
+    number = np.array([[meters.index(p) if p in seen else -1 for p in row] for row in places], dtype=np.int64)
+
+    def marks(chosen: Bools) -> Marks:
+        component, at = np.nonzero(shown & chosen)
+        meter, stamp_ms = number[component, scrapes.host[at]], scrapes.stamp_ms[at]
+        order = np.lexsort((stamp_ms, meter))
+        return Marks(meter[order], stamp_ms[order])
+
+    component, at = np.nonzero(shown[:, spans.scrape])
+    code, wrapped = number[component, spans.host[at]], spans.wrapped[component, at]
+    none = np.zeros(0, dtype=np.int64)
+    nothing, gaps = Intervals(none, none, none, np.zeros(0)), marks(scrapes.unknown)
+    return Folded(
+        meter="scaphandre",
+        meters=meters,
+        active=Intervals(code, spans.start_ms[at], spans.end_ms[at], spans.joules[component, at]),
+        idle=nothing,
+        bridged=nothing,
+        consumers=[],
+        used=nothing,
+        names=lambda _hour_end_ms: {},
+        readings=marks(~scrapes.repeated),
+        restarts=Marks(none, none),
+        wraps=Marks(code[wrapped], spans.end_ms[at][wrapped]),
+        unplaced=lambda start_ms, hours: _unplaced(gaps, len(meters), start_ms, hours),
     )
 
 

@@ -173,3 +173,23 @@ def test_gpu_counters_of_pods_have_no_gpu_lose_ended_processes_and_hide_zeros(
             drops += not restarted
     assert drops > 3
     assert len(found) > 10
+
+
+def test_a_bmc_shows_the_mean_between_its_last_two_looks_and_what_the_supplies_lose(
+    lone: Lone, series_of: SeriesOf
+) -> None:
+    plain, lossy = (
+        lone(Meters(kepler=KeplerMeter(platform=True, bmc_seconds=45, psu_loss=loss))) for loss in (0.0, 0.06)
+    )
+    joules = [fleet.truth_platforms.to_pandas()["energy_joules"].sum() for fleet in (plain, lossy)]
+    assert joules[0] / joules[1] == pytest.approx(0.94, rel=1e-9)
+    watts = one(series_of(lossy, "kepler_platform_watts"))
+    looked = (watts.stamps_ms - lossy.spec.start_ms) // 45_000
+    assert (watts.values[1:][np.diff(looked) == 0] == watts.values[:-1][np.diff(looked) == 0]).all(), (
+        "stale until it looks"
+    )
+    assert (np.diff(looked) == 0).sum() > 20
+    inside = (looked > 0) & (looked <= 3600 * lossy.spec.hours // 45)
+    _, first = np.unique(looked[inside], return_index=True)
+    seen = watts.values[inside][first].sum() * 45
+    assert seen == pytest.approx(joules[1], rel=0.02)

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from pipeline.demo.fleet import Fleet
-from pipeline.demo.meters import LegacyMeter, Meters
+from pipeline.demo.meters import GpuSpec, LegacyMeter, Meters
+from pipeline.demo.power import PowerCurve
 from pipeline.demo.registers import Registers
 from pipeline.demo.series import Series
 
 SeriesOf = Callable[[Fleet, str], list[Series]]
 Lone = Callable[..., Fleet]
+Looped = Callable[[PowerCurve, float, float], float]
 
 ZONES = ("package", "dram")
 MILLI = 1.1e-3
@@ -137,3 +139,51 @@ def test_skipped_wraps_lose_three_seconds_of_the_wrapping_socket(lone: Lone, ser
                 expected += share * float(np.diff(curve.energy_joules(sample))[0])
     assert expected > 100
     assert lost == pytest.approx(expected, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def on_gpus(lone: Lone) -> Fleet:
+    boards = (GpuSpec("exclusive", driver_reloads=1), GpuSpec("shared"))
+    return lone(Meters(legacy=LegacyMeter(gpu=True)), boards, kepler_restarts=1)
+
+
+@pytest.mark.parametrize("mode", ["dynamic", "idle"])
+def test_boards_count_both_modes_from_keplers_start_and_not_the_drivers(
+    mode: str, on_gpus: Fleet, series_of: SeriesOf, looped_joules: Looped
+) -> None:
+    found = series_of(on_gpus, f'kepler_node_gpu_joules_total{{mode="{mode}"}}')
+    assert [one.labels["package"] for one in found] == ["0", "1"]
+    starts = [start for start, _ in on_gpus.nodes[0].kepler_runs_ms]
+    for gpu, one in zip(on_gpus.nodes[0].gpus, found, strict=True):
+        assert (np.diff(one.values) < 0).sum() == 1
+        last = int(one.stamps_ms[-1]) - on_gpus.spec.start_ms
+        curve = gpu.active if mode == "dynamic" else gpu.idle
+        assert one.values[-1] == pytest.approx(looped_joules(curve, starts[-1], last), abs=2e-3)
+        assert not {"gpu", "gpu_uuid", "gpu_name"} & set(one.labels)
+
+
+def test_a_holders_main_container_computes_and_all_others_show_zero(on_gpus: Fleet, series_of: SeriesOf) -> None:
+    found = by_container(series_of(on_gpus, 'kepler_container_gpu_joules_total{mode="dynamic"}'))
+    holders = {holding.pod.name for gpu in on_gpus.nodes[0].gpus for holding in gpu.holdings}
+    assert {"system_processes", "kernel_processes"} < set(found)
+    used = {(one.labels["pod_name"], one.labels["container_name"]) for one in found.values() if one.values.max() > 0}
+    assert used
+    assert {pod for pod, _ in used} <= holders
+    assert "sidecar" not in {container for _, container in used}
+
+
+def test_the_total_of_a_container_holds_its_gpus(on_gpus: Fleet, series_of: SeriesOf) -> None:
+    total, *parts = (
+        by_container(series_of(on_gpus, f'kepler_container_{name}joules_total{{mode="dynamic"}}'))
+        for name in ("", "package_", "dram_", "gpu_")
+    )
+    for container, whole in total.items():
+        assert whole.values == pytest.approx(sum(part[container].values for part in parts), abs=4e-3)
+
+
+def test_devices_had_another_label_before_0_7_3_and_idle_may_be_hidden(lone: Lone, series_of: SeriesOf) -> None:
+    old = lone(Meters(legacy=LegacyMeter("0.6.1", gpu=True, gpu_idle=False)), (GpuSpec(),))
+    (one,) = series_of(old, "kepler_node_gpu_joules_total")
+    assert (one.labels["index"], one.labels["mode"]) == ("0", "dynamic")
+    assert "package" not in one.labels
+    assert not series_of(lone(Meters(legacy=LegacyMeter()), (GpuSpec(),)), "kepler_node_gpu_joules_total")

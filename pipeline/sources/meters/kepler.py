@@ -63,7 +63,13 @@ Level = Literal["pod", "container"]
 
 
 def read(
-    transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_ms: int, level: Level = "pod"
+    transport: Transport,
+    matchers: Sequence[Matcher],
+    start_ms: int,
+    end_ms: int,
+    level: Level = "pod",
+    *,
+    processes: bool = True,
 ) -> KeplerSamples:
     """All samples of Kepler's node and workload counters with `start_ms <= stamp <= end_ms`.
 
@@ -73,6 +79,7 @@ def read(
         start_ms: first stamp.
         end_ms: last stamp.
         level: whether workloads are pods, or the containers inside them, named by the pod seen in the same scrape.
+        processes: whether the series of processes are read, which show what runs outside workloads.
 
     Raises:
         SourceError: as the transport.
@@ -99,7 +106,9 @@ def read(
     containers = counters(CONTAINERS, CONTAINER_IDENTITY, _container_key, names=STATE) if level == "container" else None
     guests = counters(GUESTS, GUEST_IDENTITY, _guest_key)
     known = {(key[0], key[2]) for key in keys_of(guests)}
-    outside = counters(PROCESSES, OUTSIDE_IDENTITY, _process_key(known), NO_CONTAINER)
+    outside = understand((), OUTSIDE_IDENTITY, _node_key)
+    if processes:
+        outside = counters(PROCESSES, OUTSIDE_IDENTITY, _process_key(known), NO_CONTAINER)
     if len(outside.value):
         waiting = {(key[0], key[4]) for key in keys_of(containers)} if containers else set()
         outside = both(outside, counters(CONTAINERS, OUTSIDE_IDENTITY, _stray_key(waiting), NO_POD))

@@ -41,8 +41,12 @@ Labels = dict[str, str]
 Key = tuple[str | None, ...]
 
 
-def read(transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> ScaphandreSamples:
+def read(
+    transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_ms: int, *, processes: bool = True
+) -> ScaphandreSamples:
     """All of Scaphandre's samples with `start_ms <= stamp <= end_ms` that energy needs.
+
+    Without `processes` those of hosts alone: who used the energy, and what a node is called, is then unknown.
 
     Raises:
         SourceError: as the transport.
@@ -50,6 +54,9 @@ def read(transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_m
 
     def blocks(metric: str, *more: Matcher) -> Iterable[Block]:
         return transport.blocks(selector(metric, *more, *matchers), start_ms, end_ms)
+
+    def of_processes(metric: str) -> Iterable[Block]:
+        return blocks(metric) if processes else ()
 
     registers = [
         _understand(blocks(SOCKETS), REGISTER_IDENTITY, _socket, NO_NAMES, MICRO),
@@ -62,10 +69,10 @@ def read(transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_m
         totals=_understand(
             blocks(HOST, Matcher("value_source", "!~", ".*psys.*")), HOST_IDENTITY, _host, NO_NAMES, MICRO
         ),
-        processes=_understand(blocks(PROCESSES), PROCESS_IDENTITY, _process, POD_NAMES, MICRO),
-        busy=_summed(blocks(BUSY)),
+        processes=_understand(of_processes(PROCESSES), PROCESS_IDENTITY, _process, POD_NAMES, MICRO),
+        busy=_summed(of_processes(BUSY)),
         versions=_understand(blocks(VERSION), HOST_IDENTITY, _host, NO_NAMES, 1.0),
-        pods=_understand(blocks(CONTAINERS), POD_IDENTITY, _pod, NO_NAMES, 1.0),
+        pods=_understand(of_processes(CONTAINERS), POD_IDENTITY, _pod, NO_NAMES, 1.0),
         ranges_joules=RANGES_JOULES,
     )
 

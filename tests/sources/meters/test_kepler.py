@@ -258,3 +258,14 @@ def test_a_simulated_fleet_is_understood_whole(small_fleet: Fleet) -> None:
     assert {row["component"] for row in samples.active.identity.to_pylist()} == {"package", "dram"}
     assert {row["node"] for row in samples.active.identity.to_pylist()} == {"node-1", "node-2"}
     assert samples.workloads.identity.num_rows > 10
+
+
+def test_without_processes_neither_they_nor_containers_outside_pods_are_asked_for() -> None:
+    series = {kepler.PODS: [pod()], kepler.PROCESSES: [pod(pid="7")]}
+    told = Told(series)
+    samples = kepler.read(told, [], 0, 1, processes=False)
+    assert {selector.partition("{")[0] for selector, _, _ in told.asked}.isdisjoint(
+        {kepler.PROCESSES, kepler.CONTAINERS}
+    )
+    assert (samples.outside.identity.num_rows, samples.workloads.identity.num_rows) == (0, 1)
+    assert kepler.read(Told(series), [], 0, 1).outside.identity.num_rows == 1
