@@ -139,8 +139,9 @@ def _hosts(extract: Extract) -> Reading:
     """Scaphandre, whose processes are worth keeping and whose known faults are worth looking for."""
     samples = scaphandre.read(*extract[:4], processes=extract.processes)
     if not extract.processes:
-        return Reading(samples, _screened(fold_registers(samples, extract.max_gap_ms), samples, extract))
-    usage = measure(samples, extract.max_gap_ms)
+        registers = fold_registers(samples, extract.max_gap_ms, extract.ceilings.socket_watts)
+        return Reading(samples, _screened(registers, samples, extract))
+    usage = measure(samples, extract.max_gap_ms, extract.ceilings.socket_watts)
     programs, used = used_by_programs(usage)
     return Reading(
         samples,

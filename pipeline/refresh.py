@@ -104,7 +104,7 @@ class Refresh:
                 done.problems.append(error)
             done.asked_hours += due.hour_count
             self._note(ask, name, outcome, changed)
-            if outcome in ("failed", "not in plan"):  # the next span would fare no better
+            if outcome == "failed":  # the next span would fare no better
                 break
 
     def _answers(self, name: str, ask: Ask) -> Iterator[tuple[Payload, pa.Table]]:

@@ -24,12 +24,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came: method, path, parameters of address and body together, the Authorization header."""
+    """One request as it came: method, path, parameters of address and body together, headers by small letters."""
 
     method: str
     path: str
     parameters: dict[str, str]
     authorization: str | None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def data(result: object, result_type: str = "matrix", **beside: object) -> Answer:
@@ -84,7 +85,9 @@ class Misbehaving:
         parts = urlsplit(handler.path)
         parameters = {k: v[0] for text in (parts.query, body) for k, v in parse_qs(text).items()}
         with self._lock:
-            self.asked.append(Asked(handler.command, parts.path, parameters, handler.headers.get("Authorization")))
+            headers = {name.lower(): value for name, value in handler.headers.items()}
+            asked = Asked(handler.command, parts.path, parameters, headers.get("authorization"), headers)
+            self.asked.append(asked)
             answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         handler.send_response(answer.status)
         for name, value in answer.headers.items():

@@ -53,6 +53,7 @@ class Spans:
         joules: of the whole interval.
         reset: the counter fell: its driver was loaded anew.
         counted: by the energy counter, else by the power gauge.
+        bridged_joules: what of `joules` no counter saw, because its driver was loaded anew in between.
     """
 
     report: Int64s
@@ -63,6 +64,7 @@ class Spans:
     joules: Floats
     reset: Bools
     counted: Bools
+    bridged_joules: Floats
 
     def where(self, chosen: Bools | Int64s) -> "Spans":
         """The chosen ones."""
@@ -106,9 +108,14 @@ def join_reports(reports: Reports, max_gap_ms: int, ceiling_watts: float) -> tup
     """Disjoint spans of each board, and apart from them those whose energy no board can use."""
     joined: list[Spans] = []
     refused: list[Spans] = []
-    for samples, watts in ((reports.energy, False), (reports.power, True)):
-        own = _intervals(samples, *_own(samples), max_gap_ms, watts=watts)
-        between = _intervals(samples, *_handovers(samples, reports.board), max_gap_ms, watts=watts)
+    counters, gauges = (
+        [_intervals(part, *pairs, max_gap_ms, watts=watts) for pairs in (_own(part), _handovers(part, reports.board))]
+        for part, watts in ((reports.energy, False), (reports.power, True))
+    )
+    steady = counters[0].where(_plausible(counters[0], ceiling_watts) & ~counters[0].reset)
+    believed = [part.where(_plausible(part, ceiling_watts)) for part in gauges]
+    bridged = (_bridged(*pair, steady, reports.board, max_gap_ms) for pair in zip(counters, believed, strict=True))
+    for own, between in (bridged, gauges):
         fits, handover_fits = (_plausible(part, ceiling_watts) for part in (own, between))
         for level in range(int(reports.level.max()) + 1 if len(reports.level) else 0):
             here = reports.level[own.report] == level
@@ -146,7 +153,27 @@ def _intervals(samples: Counters, first: Int64s, second: Int64s, max_gap_ms: int
     reset = np.zeros(len(rise), dtype=bool) if watts else rise < 0
     counted = np.where(reset, samples.value[second], rise)
     joules = samples.value[second] * (end - start) / MS_PER_SECOND if watts else counted
-    return Spans(samples.code[second], start, end, start, end, joules, reset, np.full(len(rise), not watts))
+    by_counter, unseen = np.full(len(rise), not watts), np.zeros(len(rise))
+    return Spans(samples.code[second], start, end, start, end, joules, reset, by_counter, unseen)
+
+
+def _bridged(spans: Spans, gauged: Spans, steady: Spans, board: Int64s, max_gap_ms: int) -> Spans:
+    """Counted spans, those in which the driver was loaded anew raised to watts x length: the old counter is lost.
+
+    Watts are the gauge's at the same two scrapes, else the board's mean by its counter in the `max_gap_ms` before.
+    """
+    joules, gauged = spans.joules.copy(), gauged.where(np.lexsort((gauged.to_ms, gauged.report)))
+    at = StampIndex.of(gauged.report, gauged.to_ms).find(spans.report, spans.to_ms)
+    beside = (at >= 0) & (np.append(gauged.from_ms, -1)[at] == spans.from_ms)
+    for k in np.flatnonzero(spans.reset).tolist():
+        before = (board[steady.report] == board[spans.report[k]]) & (steady.to_ms <= spans.from_ms[k])
+        before &= steady.from_ms >= spans.to_ms[k] - max_gap_ms
+        if beside[k]:
+            joules[k] = max(joules[k], gauged.joules[at[k]])
+        elif before.any():
+            watts = steady.joules[before].sum() / (steady.to_ms - steady.from_ms)[before].sum()  # per millisecond
+            joules[k] = max(joules[k], watts * (spans.to_ms - spans.from_ms)[k])
+    return replace(spans, joules=joules, bridged_joules=joules - spans.joules)
 
 
 def _plausible(spans: Spans, ceiling_watts: float) -> Bools:
@@ -168,11 +195,11 @@ def _prefer(candidates: Sequence[Spans], board: Int64s) -> Spans:
 
 
 def beside(joined: Spans, reports: Reports, max_gap_ms: int, ceiling_watts: float) -> tuple[Spans, Floats]:
-    """Counted spans over which the same report's gauge was read at the same scrapes, and the joules by that gauge."""
+    """Steadily counted spans over which the same report's gauge was read at the same scrapes, and its joules."""
     gauged = _intervals(reports.power, *_own(reports.power), max_gap_ms, watts=True)
     gauged = gauged.where(_plausible(gauged, ceiling_watts))
     at = StampIndex.of(gauged.report, gauged.to_ms).find(joined.report, joined.to_ms)
-    both = joined.counted & (at >= 0) & (np.append(gauged.from_ms, -1)[at] == joined.from_ms)
+    both = joined.counted & ~joined.reset & (at >= 0) & (np.append(gauged.from_ms, -1)[at] == joined.from_ms)
     spans, at = joined.where(both), at[both]
     parts: Floats = gauged.joules_until(at, spans.end_ms) - gauged.joules_until(at, spans.start_ms)
     return spans, parts
@@ -220,4 +247,4 @@ def distinct(*columns: Int64s) -> tuple[list[Int64s], Int64s]:
 _WHOLE: Int64s = np.zeros(0, dtype=np.int64)
 NO_COUNTERS = Counters(_WHOLE, _WHOLE, np.zeros(0), _WHOLE)
 _NO: Bools = np.zeros(0, dtype=bool)
-_NO_SPANS = Spans(_WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, np.zeros(0), _NO, _NO)
+_NO_SPANS = Spans(_WHOLE, _WHOLE, _WHOLE, _WHOLE, _WHOLE, np.zeros(0), _NO, _NO, np.zeros(0))

@@ -158,7 +158,7 @@ def book(folded: Folded, window: Window, rules: FoldRules, owners: Owners, prese
         implausible_joules=implausible_joules(folded, by_hour),
     )  # fmt: skip
     rows, withheld = sheet.rows()
-    quarantined = pa.concat_tables([withheld, implausible_rows(folded, window, rules)])
+    quarantined = pa.concat_tables([withheld, implausible_rows(folded, window, rules, owners)])
     return Energy(rows, sheet.nodes(by_hour), quarantined, folded.unmetered)
 
 

@@ -83,7 +83,8 @@ class Folded:
         meters: (node, component) of each node meter, sorted.
         active: accounting intervals of node meters (`code` numbers `meters`): energy that somebody used.
         idle: the same intervals: energy that nobody used.
-        bridged: what of `idle` was filled in at restarts, including tails that were then moved from it to `active`.
+        bridged: what of `idle` was filled in at restarts, including tails that were then moved from it to `active`; of
+            GPU boards, of both.
         consumers: everybody who used energy.
         used: their intervals (`code` numbers `consumers`), sorted by (consumer, end).
         names: namespace and pod of consumers as of the hour that ends at a stamp.

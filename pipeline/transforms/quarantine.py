@@ -9,6 +9,7 @@ from pipeline.samples import Bools, Floats, Int64s
 from pipeline.tables import METHOD_VERSION
 from pipeline.transforms.counters import Intervals, StepGrid
 from pipeline.transforms.folded import Folded
+from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import IMPLAUSIBLE, WITHHELD, FoldRules
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import Window, from_ms
@@ -25,8 +26,11 @@ def implausible_joules(folded: Folded, by_hour: StepGrid) -> Floats:
     return joules
 
 
-def implausible_rows(folded: Folded, window: Window, rules: FoldRules) -> pa.Table:
-    """Quarantine rows, schema WITHHELD: one per hour and node meter or consumer, with the evidence of its greatest."""
+def implausible_rows(folded: Folded, window: Window, rules: FoldRules, owners: Owners) -> pa.Table:
+    """Quarantine rows, schema WITHHELD: one per hour and node meter or consumer, with the evidence of its greatest.
+
+    A consumer's row says who it is as its row in `emissions` would; a node meter's has no kind: it is active and idle.
+    """
     if folded.implausible is None:
         return WITHHELD.empty_table()
     by_hour, out, rows = StepGrid(window.start_ms, MS_PER_HOUR, window.hour_count), folded.implausible, []
@@ -53,7 +57,8 @@ def implausible_rows(folded: Folded, window: Window, rules: FoldRules) -> pa.Tab
                     "evidence": evidence[worst] + more,
                     "method_version": METHOD_VERSION,
                 }
-                rows.append(row if intervals is out.metered else row | _who(folded, code, start_ms + MS_PER_HOUR))
+                who = {} if intervals is out.metered else _who(folded, code, start_ms + MS_PER_HOUR, owners)
+                rows.append(row | who)
     return pa.Table.from_pylist(rows, WITHHELD)
 
 
@@ -62,7 +67,20 @@ def _overlapping(intervals: Intervals, own: Int64s, start_ms: int) -> list[int]:
     return [int(k) for k in own[inside]]
 
 
-def _who(folded: Folded, consumer: int, hour_end_ms: int) -> dict[str, object]:
-    namespace, pod = folded.names(hour_end_ms).get(consumer, (None, None))
-    who = folded.consumers[consumer]
-    return {"namespace": namespace, "pod": pod or who.workload, "pod_uid": who.uid, "container": who.container}
+def _who(folded: Folded, number: int, hour_end_ms: int, owners: Owners) -> dict[str, object]:
+    """What is known of a consumer; a guest, and what the meter itself calls system, is no pod."""
+    consumer = folded.consumers[number]
+    if consumer.workload is not None or consumer.kind == "system":
+        workload = consumer.workload or consumer.uid
+        return {"kind": consumer.kind, "workload_kind": consumer.workload_kind, "workload": workload}
+    namespace, pod = folded.names(hour_end_ms).get(number, (None, None))
+    owner = owners.of(consumer.uid, namespace, pod)
+    return {
+        "kind": consumer.kind,
+        "namespace": namespace,
+        "pod": pod,
+        "pod_uid": consumer.uid,
+        "container": consumer.container,
+        "workload_kind": owner.workload_kind,
+        "workload": owner.workload,
+    }

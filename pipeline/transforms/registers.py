@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.samples import Bools, Floats, Int64s
 from pipeline.units import MS_PER_SECOND
 
-CEILING_WATTS = 2000.0  # of one socket
+CEILING_WATTS = 2000.0  # of one socket, where nobody says otherwise
 SURGE = 4.0  # how many times its neighbouring power a register may show where it fell: once an hour, any load may begin
 STEADY = 2.0  # and where a whole range more is what else it could be
 
@@ -39,11 +39,17 @@ class RegisterSteps:
     ranges_joules: Sequence[tuple[float, ...]]
 
 
-def rises(steps: RegisterSteps, max_gap_ms: int) -> tuple[Floats, Bools]:
-    """Joules of each step, NaN where nobody knows, and whether the register wrapped in it."""
+def rises(steps: RegisterSteps, max_gap_ms: int, ceiling_watts: float = CEILING_WATTS) -> tuple[Floats, Bools]:
+    """Joules of each step, NaN where nobody knows, and whether the register wrapped in it.
+
+    Args:
+        steps: of any number of registers.
+        max_gap_ms: how far around a step others explain it.
+        ceiling_watts: what no register's device can draw.
+    """
     rise = steps.last_joules - steps.first_joules
     seconds = (steps.end_ms - steps.start_ms) / MS_PER_SECOND
-    ceiling = CEILING_WATTS * seconds
+    ceiling = ceiling_watts * seconds
     near = _neighbouring_watts(steps, rise, seconds, max_gap_ms) * seconds
     smallest = np.array([min(ranges) for ranges in steps.ranges_joules])[steps.register]
     most = np.fmin(STEADY * near, ceiling)  # the ceiling alone where no neighbour is known

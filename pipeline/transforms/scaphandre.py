@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.samples import Bools, Floats, Int64s, ScaphandreSamples
 from pipeline.transforms.counters import Intervals
 from pipeline.transforms.folded import Consumer, Folded, Marks, Name
+from pipeline.transforms.registers import CEILING_WATTS
 from pipeline.transforms.scaphandre_hosts import COMPONENTS, fold_hosts
 from pipeline.transforms.scaphandre_usage import Usage, measure
 from pipeline.units import MS_PER_HOUR
@@ -61,9 +62,9 @@ def fold_usage(usage: Usage) -> Folded:
     )
 
 
-def fold_registers(samples: ScaphandreSamples, max_gap_ms: int) -> Folded:
+def fold_registers(samples: ScaphandreSamples, max_gap_ms: int, ceiling_watts: float = CEILING_WATTS) -> Folded:
     """Hosts by their registers alone, called by their address: all is active and nobody's, idle is not told."""
-    scrapes, spans = fold_hosts(samples, max_gap_ms)
+    scrapes, spans = fold_hosts(samples, max_gap_ms, ceiling_watts)
     shown = scrapes.registers[:ACCOUNTED] > 0
     seen = {(scrapes.hosts[scrapes.host[at]], COMPONENTS[c]) for c, at in zip(*np.nonzero(shown), strict=True)}
     meters = sorted(seen)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.samples import Bools, Floats, Int64s, Samples, ScaphandreSamples
 from pipeline.tables import values
 from pipeline.transforms.counters import Counters, StampIndex, merge
-from pipeline.transforms.registers import RegisterSteps, rises
+from pipeline.transforms.registers import CEILING_WATTS, RegisterSteps, rises
 
 COMPONENTS = ("package", "dram", "psys")
 
@@ -69,17 +69,21 @@ class _Registers:
     component: Int64s  # indexed by register
     host: Int64s  # indexed by register
     ranges_joules: list[tuple[float, ...]]
+    ceiling_watts: float  # of one register
 
 
-def fold_hosts(samples: ScaphandreSamples, max_gap_ms: int) -> tuple[HostScrapes, HostIntervals]:
+def fold_hosts(
+    samples: ScaphandreSamples, max_gap_ms: int, ceiling_watts: float = CEILING_WATTS
+) -> tuple[HostScrapes, HostIntervals]:
     """Scrapes of all hosts, and the intervals between readings in which every socket and its memory are known.
 
     Registers that come or go, or whose wrap cannot be told, leave the interval unjoined: a node is known whole or not.
+    No register counts more than `ceiling_watts`.
     """
     hosts = sorted(
         {str(row["host"]) for row in samples.registers.identity.to_pylist() if row["component"] == "package"}
     )
-    registers = _registers(samples, hosts)
+    registers = _registers(samples, hosts, ceiling_watts)
     code, stamp = registers.counters.code, registers.counters.stamp_ms
     of_socket = registers.component[code] == 0
     seen = np.unique(np.stack((registers.host[code[of_socket]], stamp[of_socket])), axis=1)
@@ -107,7 +111,7 @@ def fold_hosts(samples: ScaphandreSamples, max_gap_ms: int) -> tuple[HostScrapes
     return HostScrapes(hosts, host, stamp_ms, repeated, fell, unknown, shown, counts), intervals
 
 
-def _registers(samples: ScaphandreSamples, hosts: list[str]) -> _Registers:
+def _registers(samples: ScaphandreSamples, hosts: list[str], ceiling_watts: float) -> _Registers:
     keys = [tuple(row.values()) for row in samples.registers.identity.to_pylist()]
     known = sorted({key for key in keys if key[0] in hosts})
     number = {key: i for i, key in enumerate(known)}
@@ -116,6 +120,7 @@ def _registers(samples: ScaphandreSamples, hosts: list[str]) -> _Registers:
         component=np.array([COMPONENTS.index(component) for _, component, _ in known], dtype=np.int64),
         host=np.array([hosts.index(host) for host, _, _ in known], dtype=np.int64),
         ranges_joules=[tuple(samples.ranges_joules[component]) for _, component, _ in known],
+        ceiling_watts=ceiling_watts,
     )
 
 
@@ -173,7 +178,8 @@ def _joined(
     steps = RegisterSteps(
         code, stamp_ms[start], stamp_ms[scrape], known_ms, value[first], value[first + 1], registers.ranges_joules
     )
-    rise, wrapped = rises(steps, max_gap_ms) if len(first) else (np.zeros(0), np.zeros(0, dtype=bool))
+    none = np.zeros(0), np.zeros(0, dtype=bool)
+    rise, wrapped = rises(steps, max_gap_ms, registers.ceiling_watts) if len(first) else none
     component = registers.component[code]
     cell = component * scrapes + scrape
 

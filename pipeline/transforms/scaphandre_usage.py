@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.samples import Bools, Floats, Int64s, ScaphandreSamples
 from pipeline.transforms.counters import Intervals, StampIndex
 from pipeline.transforms.gauges import backward_steps
+from pipeline.transforms.registers import CEILING_WATTS
 from pipeline.transforms.scaphandre_hosts import HostIntervals, HostScrapes, fold_hosts, host_numbers, merged
 from pipeline.transforms.scaphandre_labels import Holders, ProcessGauges, process_gauges
 from pipeline.transforms.sightings import Sightings
@@ -54,13 +55,14 @@ class Usage:
     filled: Bools
 
 
-def measure(samples: ScaphandreSamples, max_gap_ms: int) -> Usage:
+def measure(samples: ScaphandreSamples, max_gap_ms: int, ceiling_watts: float = CEILING_WATTS) -> Usage:
     """All processes' energy over the joined intervals of their hosts.
 
     An interval without any process is not joined, for nobody could tell use from idleness; except one alone, and those
-    that Scaphandre leaves where registers wrap: there processes are given the mean of the power around.
+    that Scaphandre leaves where registers wrap: there processes are given the mean of the power around. No socket draws
+    more than `ceiling_watts`.
     """
-    scrapes, intervals = fold_hosts(samples, max_gap_ms)
+    scrapes, intervals = fold_hosts(samples, max_gap_ms, ceiling_watts)
     gauges = process_gauges(samples, scrapes.hosts)
     interval, label, watts, filled = _powers(scrapes, intervals, gauges, max_gap_ms)
     per_joule = _per_joule(samples, scrapes, intervals, max_gap_ms)

@@ -42,6 +42,11 @@ PUBLISHERS = {
     "AWS sustainability page": "AWS",
     "Google efficiency page": "Google",
     "Microsoft datacenter efficiency page": "Microsoft",
+    "IPCC AR5": "IPCC AR5 WG3 Annex III",
+    "IPCC SRREN": "IPCC SRREN 2011 Annex II",
+    "IPCC 2006": "IPCC 2006 Guidelines",
+    "Energy Information": "U.S. Energy Information Administration",
+    "carbon-etl": "carbon-etl",
 }
 
 Rows = list[list[str]]

@@ -1,13 +1,9 @@
 """GPU boards made by hand: labels and (second, value) pairs as dcgm-exporter shows them, folded like the product."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 
-from pipeline.demo.series import Series, block_of
-from pipeline.demo.transport import parse_selector
-from pipeline.samples import Block
 from pipeline.sources.meters import dcgm
 from pipeline.transforms.coverage import Presence
 from pipeline.transforms.energy import Energy, book
@@ -16,25 +12,18 @@ from pipeline.transforms.gpus import FoldedGpus, fold_boards
 from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import Window
-from tests.transforms.made import MAX_GAP_SECONDS, Points, stamp_ms, window_of
+from tests.transforms.exposed import GAP_MS, Exposed
+from tests.transforms.made import Points, window_of
 
-GAP_MS = MAX_GAP_SECONDS * 1000
 ENERGY, POWER, ACTIVITY = dcgm.ENERGY[0], dcgm.POWER[0], dcgm.ACTIVITY[0]
 BOARD = {"UUID": "GPU-a", "Hostname": "n1", "instance": "10.0.0.1:9400", "job": "dcgm"}
 
 
-class Boards:
-    """Implements `samples.Transport` over hand-made series."""
+class Boards(Exposed):
+    """Boards of one exporter unless labels say otherwise."""
 
     def __init__(self) -> None:
-        self.series: list[Series] = []
-
-    def add(self, metric: str, points: Points, **labels: str) -> "Boards":
-        """One series; labels beside those of board GPU-a on n1."""
-        stamps = np.array([stamp_ms(second) for second, _ in points], dtype=np.int64)
-        values = np.array([value for _, value in points], dtype=np.float64)
-        self.series.append(Series({"__name__": metric} | BOARD | labels, stamps, values))
-        return self
+        super().__init__(**BOARD)
 
     def energy(self, joules: Points, **labels: str) -> "Boards":
         """The energy counter, given in joules, exposed in millijoules."""
@@ -43,13 +32,6 @@ class Boards:
     def held(self, joules: Points, pod: str, **labels: str) -> "Boards":
         """The same under a holder's labels."""
         return self.energy(joules, exported_pod=pod, exported_namespace="ml", **labels)
-
-    def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
-        matchers = parse_selector(selector)
-        for one in self.series:
-            chosen = (one.stamps_ms >= start_ms) & (one.stamps_ms <= end_ms)
-            if chosen.any() and all(accepts(one.labels.get(name, "")) for name, accepts in matchers):
-                yield block_of([Series(one.labels, one.stamps_ms[chosen], one.values[chosen])])
 
     def boards(self, window: Window) -> FoldedGpus:
         """Folded from the extract around a window."""

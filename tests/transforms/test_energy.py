@@ -57,6 +57,7 @@ def test_a_node_hour_in_full() -> None:
         "cross_ratio": pytest.approx(1.0),
         "check": None,
         "method_version": METHOD_VERSION,
+        "platform_scale": None,
     }
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.samples import MeterSamples, SocketStamps
 from pipeline.transforms.energy import Energy, book, fold_counters
+from pipeline.transforms.folded import Consumer
+from pipeline.transforms.owners import Owners
 from pipeline.transforms.plausibility import Ceilings, screen, suspects
 from pipeline.transforms.sheet import FoldRules
 from tests.test_additivity import Hostile, pieces
@@ -138,6 +140,39 @@ def test_one_workload_far_above_its_node_is_taken_out_alone() -> None:
     assert "above any machine" in row["evidence"]
     assert "workloads 36600)" not in row["evidence"]
     assert "(workloads 35400)" in row["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("consumer", "expected"),
+    [
+        (Consumer(0, "a"), ("workload", "shop", "web", "a", None, "StatefulSet", "shop-web")),
+        (Consumer(0, "a", container="app"), ("workload", "shop", "web", "a", "app", "StatefulSet", "shop-web")),
+        (
+            Consumer(0, "a", workload_kind="VirtualMachine", workload="db-vm"),
+            ("workload", None, None, None, None, "VirtualMachine", "db-vm"),
+        ),
+        (Consumer(0, "kernel", kind="system"), ("system", None, None, None, None, None, "kernel")),
+    ],
+    ids=["pod", "container", "guest", "system"],
+)
+def test_a_row_of_a_consumer_says_who_it_is_as_its_energy_row_would(
+    consumer: Consumer, expected: tuple[str | None, ...]
+) -> None:
+    made = Made().node(line(60, AT), line(40, AT, 1000.0)).pod("a", jump(line(20, AT), "10:20", 9.2e14))
+    folded = replace(fold_counters(made.samples(), GAP_MS, {}), consumers=[consumer])
+    found = screen(folded, CEILINGS, {}, GAP_MS)
+    owner = {"uid": "a", "owner_kind": "StatefulSet", "owner_name": "shop-web", "owner_is_controller": "true"}
+    owners = Owners([owner], [], [])
+    withheld = book(found, window_of(0, 1), FoldRules("demo", GAP_MS, 60), owners, None).withheld
+    row = only(withheld, check="implausible")
+    columns = ("kind", "namespace", "pod", "pod_uid", "container", "workload_kind", "workload")
+    assert tuple(row[name] for name in columns) == expected
+
+
+def test_a_row_of_a_node_meter_is_of_no_kind() -> None:
+    made = Made().node(jump(line(60, AT), "10:20", 600_000), line(40, AT, 1000.0))
+    row = only(screened(made).withheld)
+    assert {row[name] for name in ("kind", "workload_kind", "workload", "pod", "pod_uid")} == {None}
 
 
 def test_twice_the_node_is_too_much_for_one_workload_and_a_little_over_is_not() -> None:

@@ -45,6 +45,15 @@ def test_a_step_is_what_exactly_one_explanation_gives(
     assert np.flatnonzero(wrapped).tolist() == wraps
 
 
+@pytest.mark.parametrize(
+    ("ceiling_watts", "expected"),
+    [(2_000.0, [3_000, np.nan]), (4_000.0, [3_000, 100_000]), (3_333.0, [3_000, np.nan]), (3_334.0, [3_000, 100_000])],
+)
+def test_the_ceiling_decides_what_a_register_can_have_counted(ceiling_watts: float, expected: list[float]) -> None:
+    leap = steps_of((0, 101_000), (30, 104_000), (60, 204_000), ranges=(PACKAGE_RANGE,))  # 100 kJ in 30 s: 3,333.3 W
+    assert rises(leap, GAP_MS, ceiling_watts)[0] == pytest.approx(expected, nan_ok=True)
+
+
 def test_only_what_lies_within_max_gap_explains_a_wrap() -> None:
     for silence, known in ((570, True), (571, False)):
         near = (60 - silence - 30, 100_000.0), (60 - silence, 103_000.0)

@@ -7,7 +7,7 @@ of any length, times with a zone. An empty value is a withdrawn figure (no answe
 import csv
 import math
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,41 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
-from pipeline.tables import INTENSITY
-from pipeline.window import EPOCH, parse_time
+from pipeline.settings.intensity import CsvTable
+from pipeline.sources.grid.contract import PLAUSIBLE_G_PER_KWH, SHORTEST_STEP, FactorType, Signal, touching
+from pipeline.tables import INTENSITY, values
+from pipeline.window import EPOCH, Window, parse_time
 
 NAME = "csv"
 REQUIRED = ("zone", "start_utc", "end_utc", "carbon_intensity_g_per_kwh")
 OPTIONAL = ("quality", "basis", "updated_utc")
 QUALITIES = ("measured", "estimated", "forecast")
 BASES = ("consumption", "production", "unknown")
-SHORTEST_STEP = timedelta(minutes=5)
-PLAUSIBLE_G_PER_KWH = 2_000.0  # above any grid: then the unit is lb/MWh or worse
+
+
+class CsvFile:
+    """The file of `[intensity.csv]`; see `contract.FileProvider`."""
+
+    name = NAME
+
+    def __init__(self, table: CsvTable) -> None:
+        if table.path is None:
+            raise ConfigError('provider csv needs [intensity.csv] path = "..."')
+        self._path, self._factor_type = table.path, table.factor_type
+        self.offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", table.factor_type)})
+
+    def zone_of(self, grid_zone: str) -> str:
+        """The cluster's own zone."""
+        return grid_zone
+
+    def knows(self, zone: str) -> bool:
+        """Whether the file has any figure of that zone."""
+        return zone in set(values(read(self._path, self._factor_type, EPOCH), "zone"))
+
+    def read(self, zone: str, window: Window, factor_type: FactorType, fetched_utc: datetime) -> pa.Table:
+        """The file's figures that touch a window, schema INTENSITY; none of another factor type than it declares."""
+        rows = read(self._path, self._factor_type, fetched_utc)
+        return touching(rows, zone, window) if factor_type == self._factor_type else INTENSITY.empty_table()
 
 
 def read(path: Path, factor_type: str, fetched_utc: datetime) -> pa.Table:
@@ -74,7 +99,7 @@ def _rows(
             "zone": row["zone"],
             "start_utc": start,
             "end_utc": end,
-            "carbon_intensity_g_per_kwh": _intensity(row["carbon_intensity_g_per_kwh"], where),
+            "carbon_intensity_g_per_kwh": intensity(row["carbon_intensity_g_per_kwh"], where),
             "provider": NAME,
             "signal": "average",
             "factor_type": factor_type,
@@ -101,7 +126,12 @@ def _refuse_overlaps(path: Path, rows: list[dict[str, Any]]) -> None:
             )
 
 
-def _intensity(text: str, where: str) -> float | None:
+def intensity(text: str, where: str) -> float | None:
+    """A figure in g/kWh as a file writes it; empty is None.
+
+    Raises:
+        ConfigError: neither.
+    """
     if not text:
         return None
     try:

@@ -1,20 +1,21 @@
 """Calls to vendors' web APIs, with manners: limits of time and bytes, patience, pacing, and no secret in messages."""
 
 import email.utils
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
-from typing import NamedTuple, NoReturn
+from datetime import MAXYEAR, UTC, datetime
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import quote
 
 import httpx
 
-from pipeline import __version__
 from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
 from pipeline.fuse import Fuse
 from pipeline.settings import HttpSettings
 from pipeline.window import Clock
 
-USER_AGENT = f"carbon-etl/{__version__}"
+USER_AGENT = "carbon-etl"
 FIRST_WAIT_SECONDS = 1.0
 LINE_CHARACTERS = 200
 SCRUBBED = "***"
@@ -69,7 +70,9 @@ class Web:
         self.provider, self.clock = provider, clock
         self._http, self._least_seconds, self._refusal = http, least_seconds, refusal
         self._last: float | None = None
-        self._client = httpx.Client(trust_env=False, headers={"User-Agent": USER_AGENT})
+        # no connection outlives its answer: paced calls gain little from that, and nobody has to close anything
+        one_each = httpx.Limits(max_keepalive_connections=0)
+        self._client = httpx.Client(trust_env=False, headers={"User-Agent": USER_AGENT}, limits=one_each)
 
     def get(
         self,
@@ -97,7 +100,7 @@ class Web:
         wait_seconds = FIRST_WAIT_SECONDS
         shown = httpx.URL(url, params=dict(params) if isinstance(params, Mapping) else list(params))
         sent = shown.copy_merge_params(secret_params) if secret_params else shown
-        blots = [*secrets, *(secret_params or {}).values()]
+        blots = {text for blot in (*secrets, *(secret_params or {}).values()) for text in (blot, quote(blot, safe=""))}
         while True:
             try:
                 return self._once(sent, shown, headers or {}, blots)
@@ -108,7 +111,7 @@ class Web:
             self.clock.sleep(pause_seconds)
             wait_seconds *= 2
 
-    def _once(self, sent: httpx.URL, shown: httpx.URL, headers: Mapping[str, str], blots: Sequence[str]) -> Reply:
+    def _once(self, sent: httpx.URL, shown: httpx.URL, headers: Mapping[str, str], blots: Iterable[str]) -> Reply:
         self._pace()
         seconds, where = self._http.timeout_seconds, f"{self.provider} ({shown.copy_with(query=None)})"
         fuse, body = Fuse(seconds), bytearray()
@@ -175,7 +178,50 @@ def first_line(body: bytes) -> str:
 
 def malformed(provider: str, what: str) -> SourceMalformed:
     """The error of an answer that the provider's documentation does not allow."""
-    return SourceMalformed(f"{provider} answers {what}")
+    return SourceMalformed(f"{provider} answers {' '.join(what.split())[: 2 * LINE_CHARACTERS]}")
+
+
+def document(provider: str, body: bytes) -> Any:  # noqa: ANN401 # the type of a JSON document
+    """The JSON of an answer.
+
+    Raises:
+        SourceMalformed: it is none.
+    """
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise malformed(provider, f"with something that is no JSON: {first_line(body)!r}") from None
+
+
+def moment(provider: str, text: object) -> datetime:
+    """A time of an answer, as UTC.
+
+    Raises:
+        SourceMalformed: not ISO 8601, or naive.
+    """
+    try:
+        stamp = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if stamp is not None and stamp.tzinfo is not None and stamp.year < MAXYEAR:  # a step can still be added
+            return stamp.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise malformed(provider, f"{first_line(repr(text).encode())} where it documents a time with a zone")
+
+
+def figure(provider: str, value: object) -> float | None:
+    """A figure of an answer; null stays None.
+
+    Raises:
+        SourceMalformed: neither.
+    """
+    if value is None:
+        return None
+    try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    except OverflowError:
+        pass
+    raise malformed(provider, f"{first_line(repr(value).encode())} where it documents a number or null")
 
 
 def _seconds(text: str, now: datetime) -> float | None:

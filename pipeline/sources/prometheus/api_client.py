@@ -1,8 +1,9 @@
 """The query API through prometheus-api-client: control plane, small queries, and the transport that works everywhere.
 
 An instant query with a range selector returns raw samples on every Prometheus-compatible store; `query_range` resamples
-and is never used. The library's own retries and time-outs are replaced (its default never times out, and a POST is
-never retried); label values are escaped by `selectors`, because the library splices them in raw.
+and is used for a user's own expression, never for a meter. The library's own retries and time-outs are replaced (its
+default never times out, and a POST is never retried); label values are escaped by `selectors`, because the library
+splices them in raw.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +22,16 @@ from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.selectors import Matcher, parse_matchers
 from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.units import MS_PER_SECOND
-from pipeline.window import Clock
+from pipeline.window import Clock, from_ms
 
 FIRST_WAIT_SECONDS = 0.5
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, pa.ArrowException)  # what reading JSON raises
 NAME = "__name__"
+MOST_POINTS = 10_000
+LOOK_BACK = "5m"  # Prometheus' default; VictoriaMetrics else guesses from how samples lie, and fills wider gaps
 
 Labels = dict[str, str]
+Sample = tuple[int, float]
 T = TypeVar("T")
 
 
@@ -77,6 +81,24 @@ class PrometheusServer:
         except MALFORMED as error:
             raise SourceMalformed(f"{self.url} does not answer {query!r} with a vector") from error
 
+    def matrix(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> list[tuple[Labels, list[Sample]]]:
+        """What an expression gives at `start_ms`, a step later and so on to `end_ms`: stamps and values by series.
+
+        At each instant the server looks back for the newest samples, 5 minutes by default. Asked in slices, because
+        servers refuse more than 11,000 points.
+        """
+        found: dict[tuple[tuple[str, str], ...], tuple[Labels, list[Sample]]] = {}
+        for first_ms in range(start_ms, end_ms + 1, MOST_POINTS * step_ms):
+            last_ms = min(first_ms + (MOST_POINTS - 1) * step_ms, end_ms)
+            try:
+                for item in self._query_range(query, first_ms, last_ms, step_ms):
+                    samples = [(round(float(s) * MS_PER_SECOND), float(v)) for s, v in item["values"]]
+                    key = tuple(sorted(item["metric"].items()))
+                    found.setdefault(key, (item["metric"], []))[1].extend(samples)
+            except (*MALFORMED, OverflowError) as error:
+                raise SourceMalformed(f"{self.url} does not answer {query!r} with a matrix") from error
+        return list(found.values())
+
     def status(self, path: str) -> Mapping[str, Any] | None:
         """The `data` of `/api/v1/status/...`, or None where this server has no such page."""
         try:
@@ -89,12 +111,21 @@ class PrometheusServer:
         return data if isinstance(data, dict) else None
 
     def _query(self, query: str, at_ms: int) -> list[dict[str, Any]]:
-        def ask() -> list[dict[str, Any]]:
+        return self._series(query, lambda: self._client.custom_query(query, params={"time": _seconds(at_ms)}))
+
+    def _query_range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> list[dict[str, Any]]:
+        start, end, step = from_ms(start_ms), from_ms(end_ms), _seconds(step_ms)
+        exact = {"start": _seconds(start_ms), "end": _seconds(end_ms)}  # the library rounds to seconds
+        exact |= {"nocache": "1", "max_lookback": LOOK_BACK}  # to VictoriaMetrics
+        return self._series(query, lambda: self._client.custom_query_range(query, start, end, step, params=exact))
+
+    def _series(self, query: str, ask: Callable[[], Any]) -> list[dict[str, Any]]:
+        def ask_as_now() -> Any:  # noqa: ANN401 # the type of a JSON document
             self._client.headers = self._header()
-            return self._client.custom_query(query, params={"time": f"{at_ms / MS_PER_SECOND:.3f}"})  # type: ignore[no-any-return]
+            return ask()
 
         try:
-            answer = self._attempts(ask)
+            answer = self._attempts(ask_as_now)
         except (*MALFORMED, PrometheusApiClientException, MetricValueConversionError) as error:
             raise SourceMalformed(
                 f"{self.url} answers, but not as a Prometheus: check the address and its path prefix"
@@ -116,6 +147,10 @@ class PrometheusServer:
                     raise
             self._clock.sleep(pause)
             wait_seconds *= 2
+
+
+def _seconds(ms: int) -> str:
+    return f"{ms / MS_PER_SECOND:.3f}"
 
 
 def _block(series: list[dict[str, Any]], start_ms: int, end_ms: int) -> Block | None:

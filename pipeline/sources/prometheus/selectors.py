@@ -1,12 +1,14 @@
 """PromQL selectors, written so that no label value can become syntax."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import ConfigError
 
 METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\\n]|\\[\\"n])*)"\s*(,|$)')
+SLOT = re.compile(r"\$selector\b(\s*,)?")
 ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 
 
@@ -42,6 +44,21 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
         found.append(Matcher(match[1], match[2], re.sub(r"\\(.)", _unescape, match[3])))
         body = body[match.end() :].strip()
     return tuple(found)
+
+
+def expression(text: str, matchers: Sequence[Matcher]) -> str:
+    """A user's PromQL in which `$selector`, one of the matchers in braces, stands for matchers.
+
+    Raises:
+        ConfigError: `$selector` anywhere else.
+    """
+
+    def inserted(match: re.Match[str]) -> str:
+        if text[: match.start()].rstrip()[-1:] not in ("{", ","):
+            raise ConfigError(f"query {text!r}: $selector stands in braces, as in metric{{$selector}}")
+        return ",".join(str(matcher) for matcher in matchers) + (match[1] or "") if matchers else ""
+
+    return SLOT.sub(inserted, text)
 
 
 def _unescape(match: re.Match[str]) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
+from pipeline.settings.intensity import CsvTable
 from pipeline.sources.grid import csv_file
 from pipeline.tables import INTENSITY
+from pipeline.window import Window
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 HEADER = "zone,start_utc,end_utc,carbon_intensity_g_per_kwh"
@@ -127,3 +129,22 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bytes.csv").write_bytes(b"\xff\x00")
     with pytest.raises(ConfigError, match="cannot read the intensity file"):
         csv_file.read(tmp_path / "bytes.csv", "direct", NOW)
+
+
+def test_the_file_as_a_provider_gives_the_zones_figures_that_touch_the_window(tmp_path: Path) -> None:
+    path = tmp_path / "grid.csv"
+    lines = [f"DE,2026-11-01T0{hour}:00Z,2026-11-01T0{hour + 1}:00Z,{hour}" for hour in range(5)]
+    path.write_text("\n".join([HEADER, *lines, "FR,2026-11-01T02:00Z,2026-11-01T03:00Z,99"]), encoding="utf-8")
+    provider = csv_file.CsvFile(CsvTable(path=path, factor_type="direct"))
+    window = Window(datetime(2026, 11, 1, 2, tzinfo=UTC), datetime(2026, 11, 1, 4, tzinfo=UTC))
+    rows = provider.read("DE", window, "direct", NOW).to_pylist()
+    assert [row["carbon_intensity_g_per_kwh"] for row in rows] == [2.0, 3.0]
+    assert {(row["factor_type"], row["fetched_utc"]) for row in rows} == {("direct", NOW)}
+    assert provider.read("DE", window, "lifecycle", NOW).num_rows == 0, "never of another factor type than declared"
+    assert (provider.knows("FR"), provider.knows("GB"), provider.zone_of("DE")) == (True, False, "DE")
+    assert provider.offers == {("average", "direct")}
+
+
+def test_a_provider_without_a_path_is_refused_when_it_is_opened() -> None:
+    with pytest.raises(ConfigError, match=r'needs \[intensity.csv\] path = "..."'):
+        csv_file.CsvFile(CsvTable())

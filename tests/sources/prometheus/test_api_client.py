@@ -41,6 +41,7 @@ SERIES = {
     written("joules", zone="package"): [(T0 + 15_000 * i + 123, value) for i, value in enumerate(JOULES)],
     written("bare"): [(T0, 1.0), (T0 + 1, 2.0), (T0 + 999, 3.0), (T0 + 1_000, 4.0)],
     **{written("hostile", name=name, n=str(i)): [(T0 + i, float(i))] for i, name in enumerate(HOSTILE)},
+    written("stepped"): [(T0, 1.0), (T0 + 290_000, 2.0), (T0 + 590_000, 3.0), (T0 + 1_500_000, 4.0)],
     written("mixed", a="1", b="x"): [(T0, 1.0)],
     written("mixed", a="2"): [(T0, 2.0), (T0 + 5_000, 3.0)],
 }
@@ -137,6 +138,28 @@ def test_a_vector_gives_labels_and_values(server: PrometheusServer) -> None:
     assert server.vector("absent_series", T0) == []
 
 
+def test_a_matrix_is_what_the_expression_gives_at_each_step_looking_back(server: PrometheusServer) -> None:
+    ((labels, samples),) = server.matrix("sum(stepped)", T0, T0 + 1_500_000, 300_000)
+    assert labels == {}
+    assert samples == [(T0, 1.0), (T0 + 300_000, 2.0), (T0 + 600_000, 3.0), (T0 + 1_500_000, 4.0)]
+    two = server.matrix("mixed", T0 + 10_000, T0 + 10_000, 300_000)
+    assert sorted((one["__name__"], one["a"], values) for one, values in two) == [
+        ("mixed", "1", [(T0 + 10_000, 1.0)]), ("mixed", "2", [(T0 + 10_000, 3.0)]),
+    ]  # fmt: skip
+    assert server.matrix("no_such_metric", T0, T0 + 600_000, 300_000) == []
+
+
+def test_a_matrix_of_more_points_than_servers_give_at_once_is_whole(server: PrometheusServer) -> None:
+    ((_, samples),) = server.matrix("vector(1)", T0 - 25_000 * 60_000, T0, 60_000)
+    assert [stamp for stamp, _ in samples] == [T0 - n * 60_000 for n in range(25_000, -1, -1)]
+    assert {value for _, value in samples} == {1.0}
+
+
+def test_a_matrix_that_cannot_be_parsed_is_rejected_with_the_servers_words(server: PrometheusServer) -> None:
+    with pytest.raises(SourceRejected, match=r"refuses the query \(4\d\d\): .*pars"):
+        server.matrix("sum(", T0, T0, 60_000)
+
+
 def test_a_query_that_the_server_cannot_parse_is_rejected_with_its_words(server: PrometheusServer) -> None:
     with pytest.raises(SourceRejected, match=r"refuses the query \(4\d\d\): .*pars"):
         server.vector("sum(", T0)
@@ -179,6 +202,28 @@ def test_an_answer_that_is_not_raw_samples_is_malformed_and_never_empty(answer: 
 def test_an_answer_that_is_no_vector_is_malformed(answer: Answer) -> None:
     with misbehaving(answer) as odd, pytest.raises(SourceMalformed):
         connect(odd.url).vector("m", 1_000_000)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [*(a for a in BLOCKS if b'"a": 7' not in a.body), data([{"metric": {}, "values": [[math.inf, "1"]]}])],
+    ids=lambda answer: answer.body[:70].decode(),
+)
+def test_an_answer_that_is_no_matrix_is_malformed(answer: Answer) -> None:
+    with misbehaving(answer) as odd, pytest.raises(SourceMalformed) as caught:
+        connect(odd.url).matrix("m", 0, 2_000_000, 1_000)
+    assert odd.url in str(caught.value)
+
+
+def test_a_matrix_is_asked_by_post_in_slices_with_exact_times() -> None:
+    with misbehaving(ONE_SERIES) as store:
+        ((labels, samples),) = connect(store.url).matrix("m", 1, 15_000_001, 1_000)
+    assert [(asked.method, asked.path) for asked in store.asked] == [("POST", "/api/v1/query_range")] * 2
+    assert [(asked.parameters["start"], asked.parameters["end"]) for asked in store.asked] == [
+        ("0.001", "9999.001"), ("10000.001", "15000.001"),
+    ]  # fmt: skip
+    assert store.asked[0].parameters["step"] == "1.000"
+    assert (labels["zone"], len(samples)) == ("package", 4), "one series, whatever slice a sample came in"
 
 
 @pytest.mark.parametrize("answer", [NOT_JSON, WITHOUT_DATA, Answer(body=b"[]"), data([]), failure(401, "no")])

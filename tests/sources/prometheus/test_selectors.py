@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
-from pipeline.sources.prometheus.selectors import Matcher, parse_matchers, selector
+from pipeline.sources.prometheus.selectors import Matcher, expression, parse_matchers, selector
 
 NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,8}", fullmatch=True).filter(lambda name: name != "__name__")
 VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -66,3 +66,28 @@ def test_anything_else_is_refused_in_one_line(text: str) -> None:
 def test_what_is_no_metric_name_is_never_written(metric: str) -> None:
     with pytest.raises(ValueError, match="not a metric name"):
         selector(metric)
+
+
+@pytest.mark.parametrize(
+    ("text", "filled", "bare"),
+    [
+        ("m{$selector}", 'm{a="x\\"y",b=~"c.*"}', "m{}"),
+        ('m{l="DE",$selector}', 'm{l="DE",a="x\\"y",b=~"c.*"}', 'm{l="DE",}'),
+        ('m{ $selector , l="DE"}', 'm{ a="x\\"y",b=~"c.*" , l="DE"}', 'm{  l="DE"}'),
+        ("n / m{$selector} + m{$selector}", 'n / m{a="x\\"y",b=~"c.*"} + m{a="x\\"y",b=~"c.*"}', "n / m{} + m{}"),
+        ('m{l="$selectors"}', 'm{l="$selectors"}', 'm{l="$selectors"}'),
+        ("m", "m", "m"),
+    ],
+)
+def test_a_users_expression_takes_the_clusters_matchers_where_it_says_so(text: str, filled: str, bare: str) -> None:
+    matchers = (Matcher("a", "=", 'x"y'), Matcher("b", "=~", "c.*"))
+    assert expression(text, matchers) == filled
+    assert expression(text, ()) == bare
+    for written in (filled, bare):
+        promql_parser.parse(written)
+
+
+@pytest.mark.parametrize("text", ["m$selector", "$selector", "sum($selector)", 'm{l="$selector"}'])
+def test_matchers_outside_braces_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"\$selector stands in braces, as in metric\{\$selector\}"):
+        expression(text, ())
