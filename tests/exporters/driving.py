@@ -86,6 +86,11 @@ class Series:
     stamps_ms: NDArray[np.int64]
     values: NDArray[np.float64]
 
+    def at(self, stamps_ms: NDArray[np.int64]) -> "Series":
+        """Its samples of these scrapes."""
+        own = np.isin(self.stamps_ms, stamps_ms)
+        return Series(self.labels, self.stamps_ms[own], self.values[own])
+
 
 class Scraper:
     """A Prometheus that scrapes, and the product's own transport to what it holds."""

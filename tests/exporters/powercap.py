@@ -103,8 +103,12 @@ class Powercap:
     def joules_between(self, start_ms: int, end_ms: int, *, dram: bool | None = None) -> float:
         """Energy used in `(start, end]`, of packages, of memory, or of both (None)."""
         chosen = [one for one in self.registers if dram is None or one.is_dram is dram]
+        return math.fsum(self.joules_of(one, start_ms, end_ms) for one in chosen)
+
+    def joules_of(self, one: Register, start_ms: float, end_ms: float) -> float:
+        """Energy that one register counted in `(start, end]`."""
         start, end = (ms / 1_000 - self._began for ms in (start_ms, end_ms))
-        return math.fsum(one.joules(end) - one.joules(start) for one in chosen)
+        return one.joules(end) - one.joules(start)
 
     def watts_between(self, start_ms: int, end_ms: int) -> float:
         """Mean power of all registers."""
