@@ -3,7 +3,7 @@
 import http.server
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
@@ -55,11 +55,11 @@ REDIRECT = Answer(302, b"", {"Location": "http://127.0.0.1:9/login"})
 
 
 class Misbehaving:
-    """The server: each request takes the next of `answers`; the last one is repeated."""
+    """The server: each request takes the next of `answers`; the last one is repeated. Or `decide` answers each."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Answer, decide: Callable[[Asked], Answer] | None = None) -> None:
         self.asked: list[Asked] = []
-        self._answers = list(answers)
+        self._answers, self._decide = list(answers), decide
         self._lock = threading.Lock()
         self.stopped = threading.Event()
         owner = self
@@ -88,7 +88,10 @@ class Misbehaving:
             headers = {name.lower(): value for name, value in handler.headers.items()}
             asked = Asked(handler.command, parts.path, parameters, headers.get("authorization"), headers)
             self.asked.append(asked)
-            answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+            if self._decide is not None:
+                answer = self._decide(asked)
+            else:
+                answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         handler.send_response(answer.status)
         for name, value in answer.headers.items():
             handler.send_header(name, value)
@@ -126,9 +129,9 @@ class Misbehaving:
 
 
 @contextmanager
-def misbehaving(*answers: Answer) -> Iterator[Misbehaving]:
-    """A running server that gives `answers` in turn, then the last one again and again."""
-    server = Misbehaving(*answers)
+def misbehaving(*answers: Answer, decide: Callable[[Asked], Answer] | None = None) -> Iterator[Misbehaving]:
+    """A running server that gives `answers` in turn, then the last one again and again; or what `decide` says."""
+    server = Misbehaving(*answers, decide=decide)
     server.start()
     try:
         yield server

@@ -277,7 +277,6 @@ def test_without_kubernetes_containers_have_an_id_and_the_names_of_the_system(st
         assert labels["container_namespace"] == "system"
 
 
-@pytest.mark.xfail(strict=True, reason="the reader takes all containers of the system's name for one counter")
 def test_the_product_counts_containers_of_no_known_pod(standalone: Drive) -> None:
     used, active = standalone.used("package"), standalone.active("package")
     LOG.info("containers %.2f J, node %.2f J: %s", sum(used.values()), active, used)

@@ -154,9 +154,10 @@ def _container(targets: Targets, component: Key, series: Series) -> Counted:
     namespace, pod = labels.get("container_namespace"), labels.get("pod_name")
     called = (labels.get("container_id"), pod, labels.get("container_name"))
     pseudo = next((name for name in called if name in SYSTEM), None)
-    container_id = pseudo or called[0] or f"{namespace or ''}/{pod or ''}/{called[2] or ''}"
+    unnamed = pseudo is not None and called[0] not in (None, "", *SYSTEM)  # a container of no known pod, or not yet
+    container_id = (None if unnamed else pseudo) or called[0] or f"{namespace or ''}/{pod or ''}/{called[2] or ''}"
     identity = (targets.node_of(labels), *component, container_id)
-    return Counted(identity, (namespace, pod), series.stamps_ms, series.values)
+    return Counted(identity, (None, None) if unnamed else (namespace, pod), series.stamps_ms, series.values)
 
 
 def _version(targets: Targets, series: Series) -> Counted:
