@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import SourceError
+from pipeline.errors import CarbonEtlError, ConfigError, SourceError
 from pipeline.prices import MARGIN, Prices
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.sources.grid.contract import Ask, Payload, Signal
@@ -22,7 +22,7 @@ from pipeline.transforms.settling import due_windows
 from pipeline.window import HOUR, Window, floor_hour
 
 RESOLUTION = timedelta(microseconds=1)
-OUTCOMES: dict[type[SourceError], str] = {NothingThere: "nothing", NotInPlan: "not in plan"}
+OUTCOMES: dict[type[CarbonEtlError], str] = {NothingThere: "nothing", NotInPlan: "not in plan"}
 
 
 @dataclass
@@ -33,11 +33,13 @@ class Refreshed:
         fresh: vintages that differ from what was stored, schema INTENSITY.
         asked_hours: hours that some provider was asked about.
         problems: what went wrong, by provider; the others were asked all the same.
+        warnings: what providers put beside their figures.
     """
 
     fresh: pa.Table = field(default_factory=INTENSITY.empty_table)
     asked_hours: int = 0
-    problems: list[SourceError] = field(default_factory=list)
+    problems: list[CarbonEtlError] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -99,13 +101,14 @@ class Refresh:
             try:
                 for payload, rows in self._answers(name, ask):
                     changed += self._keep(done, name, rows, payload)
-            except SourceError as error:
+            except (SourceError, ConfigError) as error:  # a secret that is missing keeps no other provider from it
                 outcome = OUTCOMES.get(type(error), "failed")
                 done.problems.append(error)
             done.asked_hours += due.hour_count
             self._note(ask, name, outcome, changed)
             if outcome == "failed":  # the next span would fare no better
                 break
+        done.warnings += [text for text in self.prices.web[name].warnings if text not in done.warnings]
 
     def _answers(self, name: str, ask: Ask) -> Iterator[tuple[Payload, pa.Table]]:
         provider = self.prices.web[name]

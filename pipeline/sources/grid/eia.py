@@ -7,7 +7,7 @@ hour by its END: "hourly data are published using the hour ending time reporting
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,9 @@ import pyarrow as pa
 from pipeline.errors import ConfigError, SourceError, SourceRejected
 from pipeline.settings import HttpSettings
 from pipeline.settings.intensity import EiaTable
-from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, vintages, whole_hours
+from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, whole_hours
 from pipeline.sources.grid.mix import LEAD, computed
+from pipeline.sources.grid.steps import vintages
 from pipeline.sources.grid.web import NothingThere, NotInPlan, Reply, Web, document, first_line, malformed
 from pipeline.window import HOUR, Clock, floor_hour
 
@@ -51,6 +52,7 @@ class Eia:
     """See `contract.Provider`."""
 
     name = NAME
+    warnings: Sequence[str] = ()
     offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", "lifecycle"), ("average", "direct")})
 
     def __init__(self, table: EiaTable, http: HttpSettings, env: Mapping[str, str], clock: Clock) -> None:

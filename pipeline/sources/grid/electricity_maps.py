@@ -5,7 +5,7 @@ What a token may ask stands in `/zones`. Without `past-range` (free keys) only `
 called at least once in that time it still builds a full series, but nothing older.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from pipeline.settings import HttpSettings
 from pipeline.settings.intensity import ElectricityMapsTable
-from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, Step, forecasts, vintages, whole_hours
+from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, whole_hours
 from pipeline.sources.grid.electricity_maps_access import NAME, Access
+from pipeline.sources.grid.steps import Step, forecasts, vintages
 from pipeline.sources.grid.web import NotInPlan, document, figure, first_line, malformed, moment
 from pipeline.window import HOUR, Clock, floor_hour
 
@@ -32,6 +33,7 @@ class ElectricityMaps:
     """See `contract.Provider` and `contract.Forecaster`."""
 
     name = NAME
+    warnings: Sequence[str] = ()
     offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", "lifecycle"), ("average", "direct")})
 
     def __init__(self, table: ElectricityMapsTable, http: HttpSettings, env: Mapping[str, str], clock: Clock) -> None:

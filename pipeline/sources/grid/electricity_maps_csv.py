@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from pipeline.errors import ConfigError
 from pipeline.settings.intensity import PortalTable
-from pipeline.sources.grid.contract import FactorType, Signal, touching
+from pipeline.sources.grid.contract import FactorType, Signal
 from pipeline.sources.grid.portal_file import LENGTHS, Length, Reading, readings, zones
+from pipeline.sources.grid.steps import touching
 from pipeline.tables import INTENSITY
 from pipeline.window import Window
 

@@ -5,7 +5,7 @@ combined plants is taken off by the 125 % method. A figure is of the five minute
 UTC though it names no zone. Energinet calls it near up-to-date, not metered: quality `estimated`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +14,8 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.settings import HttpSettings
 from pipeline.settings.intensity import EnerginetTable
-from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, Step, forecasts, vintages, whole_hours
+from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, whole_hours
+from pipeline.sources.grid.steps import Step, forecasts, vintages
 from pipeline.sources.grid.web import NothingThere, Web, document, figure, first_line, malformed, moment
 from pipeline.window import HOUR, Clock, floor_hour
 
@@ -31,6 +32,7 @@ class Energinet:
     """See `contract.Provider` and `contract.Forecaster`."""
 
     name = NAME
+    warnings: Sequence[str] = ()
     offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", "direct")})
 
     def __init__(self, table: EnerginetTable, http: HttpSettings, env: Mapping[str, str], clock: Clock) -> None:  # noqa: ARG002 # as every provider is opened

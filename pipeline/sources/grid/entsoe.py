@@ -7,7 +7,7 @@ hour the finest that any type has. Updates of a figure carry no version: `create
 
 import csv
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -17,9 +17,10 @@ import pyarrow as pa
 from pipeline.errors import ConfigError, SourceError, SourceRejected
 from pipeline.settings import HttpSettings
 from pipeline.settings.intensity import EntsoeTable
-from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, vintages, whole_hours
+from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, whole_hours
 from pipeline.sources.grid.entsoe_xml import generation, text, tree
 from pipeline.sources.grid.mix import LEAD, computed
+from pipeline.sources.grid.steps import vintages
 from pipeline.sources.grid.web import NothingThere, Reply, Web
 from pipeline.window import Clock, floor_hour
 
@@ -64,6 +65,7 @@ class Entsoe:
     """See `contract.Provider`."""
 
     name = NAME
+    warnings: Sequence[str] = ()
     offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", "lifecycle"), ("average", "direct")})
 
     def __init__(self, table: EntsoeTable, http: HttpSettings, env: Mapping[str, str], clock: Clock) -> None:

@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-from pipeline.sources.grid.contract import FactorType, Step
+from pipeline.sources.grid.contract import FactorType
+from pipeline.sources.grid.steps import Step
 
 FACTORS = Path(__file__).parents[2] / "data" / "fuel_factors.csv"
 RELEASE = "2026-11"  # of the table of factors: vintages name it, so a changed table needs a new one

@@ -6,7 +6,7 @@ regions, which have none, the forecast stands in as `forecast`. A forecast is ov
 no time of issue. Not Northern Ireland.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,16 +15,8 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.settings import HttpSettings
 from pipeline.settings.intensity import NesoTable
-from pipeline.sources.grid.contract import (
-    Ask,
-    FactorType,
-    Payload,
-    Signal,
-    Step,
-    forecasts,
-    vintages,
-    whole_hours,
-)
+from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, whole_hours
+from pipeline.sources.grid.steps import Step, forecasts, vintages
 from pipeline.sources.grid.web import Web, document, figure, first_line, malformed, moment
 from pipeline.window import EPOCH, HOUR, Clock, floor_hour
 
@@ -43,6 +35,7 @@ class Neso:
     """See `contract.Provider` and `contract.Forecaster`."""
 
     name = NAME
+    warnings: Sequence[str] = ()
     offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", "direct")})
 
     def __init__(self, table: NesoTable, http: HttpSettings, env: Mapping[str, str], clock: Clock) -> None:  # noqa: ARG002 # no secrets

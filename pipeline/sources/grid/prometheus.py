@@ -7,14 +7,15 @@ for the step: a gauge speaks of its present. Where it has no value, or NaN, ther
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from urllib.parse import urlencode
 
 import pyarrow as pa
 
 from pipeline.settings.intensity import GaugeTable
-from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, Step, vintages, whole_hours
+from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, whole_hours
+from pipeline.sources.grid.steps import Step, vintages
 from pipeline.sources.grid.web import NothingThere, document, malformed
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import expression
@@ -30,6 +31,7 @@ class PrometheusGauge:
     """See `contract.Provider`."""
 
     name = NAME
+    warnings: Sequence[str] = ()
 
     def __init__(self, table: GaugeTable, server: PrometheusServer, clock: Clock) -> None:
         self.offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", table.factor_type)})

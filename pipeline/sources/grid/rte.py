@@ -6,7 +6,7 @@ The hours that it does not reach yet come from the real-time set `tr`: `estimate
 and is taken as the start of its slot.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,8 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.settings import HttpSettings
 from pipeline.settings.intensity import RteTable
-from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, Step, vintages, whole_hours
+from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, whole_hours
+from pipeline.sources.grid.steps import Step, vintages
 from pipeline.sources.grid.web import NothingThere, Web, document, figure, first_line, malformed, moment
 from pipeline.window import HOUR, Clock, floor_hour
 
@@ -33,6 +34,7 @@ class Rte:
     """See `contract.Provider`."""
 
     name = NAME
+    warnings: Sequence[str] = ()
     offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", "direct")})
 
     def __init__(self, table: RteTable, http: HttpSettings, env: Mapping[str, str], clock: Clock) -> None:  # noqa: ARG002 # as every provider is opened

@@ -14,8 +14,9 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.settings import HttpSettings
 from pipeline.settings.intensity import WattTimeTable
-from pipeline.sources.grid import contract
-from pipeline.sources.grid.contract import SHORTEST_STEP, Ask, FactorType, Payload, Signal, Step
+from pipeline.sources.grid import contract, steps
+from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal
+from pipeline.sources.grid.steps import SHORTEST_STEP, Step
 from pipeline.sources.grid.watttime_login import NAME, WattTimeSession
 from pipeline.sources.grid.web import NothingThere, document, figure, first_line, malformed, moment
 from pipeline.units import G_PER_KWH_OF_LB_PER_MWH
@@ -67,7 +68,7 @@ class WattTime:
 
     def parse(self, payload: Payload) -> pa.Table:
         """See `contract.Provider`."""
-        return contract.vintages(payload, NAME, BASIS, list(self._steps(payload, None)))
+        return steps.vintages(payload, NAME, BASIS, list(self._steps(payload, None)))
 
     def fetch_forecast(self, zone: str, signal: Signal, factor_type: FactorType) -> Payload:
         """The newest forecast of 72 hours; averages have none."""
@@ -81,7 +82,7 @@ class WattTime:
         """See `contract.Forecaster`."""
         issued = _part(document(NAME, payload.body), "meta", dict).get("generated_at")
         issued_utc = None if issued is None else moment(NAME, issued)
-        return contract.forecasts(payload, NAME, issued_utc, list(self._steps(payload, "forecast")))
+        return steps.forecasts(payload, NAME, issued_utc, list(self._steps(payload, "forecast")))
 
     def check(self, grid_zone: str) -> Iterator[str]:
         """What the account may ask for, and of the configured region in detail."""

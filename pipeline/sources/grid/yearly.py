@@ -6,7 +6,7 @@ than nothing and never mistaken for an hour's own figure: quality says `yearly_z
 
 import csv
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -78,7 +78,7 @@ def place(grid_zone: str | None, cloud: str | None, region: str | None) -> Place
     """
     if grid_zone is not None:
         return Place(grid_zone, grid_zone)
-    row = _regions().get((str(cloud), str(region)))
+    row = cloud_region(cloud, region)
     if row is None:
         known = [r for c, r in _regions() if c == cloud]
         near = difflib.get_close_matches(str(region), known, n=1)
@@ -90,10 +90,9 @@ def place(grid_zone: str | None, cloud: str | None, region: str | None) -> Place
     return Place(row["em_zone"], area if area in _table() else row["em_zone"])
 
 
-def published_pue(cloud: str | None, region: str | None) -> str | None:
-    """What the provider itself publishes as PUE for a region, for hints only: it is never used unasked."""
-    row = _regions().get((str(cloud), str(region)))
-    return f"{row['pue']} ({row['pue_scope']}, {row['pue_year']})" if row and row["pue"] else None
+def cloud_region(cloud: str | None, region: str | None) -> Mapping[str, str] | None:
+    """A cloud's region as the embedded table has it; None where it does not."""
+    return _regions().get((str(cloud), str(region)))
 
 
 def code_of(zone: str) -> tuple[str, str] | None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.sources.grid.contract import FactorType, Step
+from pipeline.sources.grid.contract import FactorType
 from pipeline.sources.grid.mix import FACTORS, RELEASE, computed, factors
+from pipeline.sources.grid.steps import Step
 from pipeline.window import HOUR
 from tests.sources.grid.asking import utc
 
