@@ -22,6 +22,7 @@ quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
 test-exporters: $(VENV)/dev $(PROGRAMS) ## The real Kepler and Scaphandre, built and driven with known joules
 	$(BIN)/python -m tests.exporters.programs $(EXPORTERS)
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_EXPORTERS=$(EXPORTERS) $(BIN)/python -m pytest -rfExX tests/exporters
+	$(BIN)/python -m tests.exporters.inputs --note
 
 check: $(VENV)/dev ## Lint, format, types, layers
 	$(BIN)/ruff check .
