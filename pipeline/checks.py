@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.tables import values
+from pipeline.units import JOULES_PER_KWH
 
 HOLE_RATIO = 0.01  # a shorter hole is a scrape's jitter
 CROSS_TOLERANCE = 0.02
 SYSTEM_SHARE = 0.20
-UNPRICED = ["hour_utc", "emissions_gco2e"]
+UNPRICED = ["hour_utc", "energy_joules", "pue_ratio", "intensity_quality", "emissions_gco2e"]
 NAMED = 3  # how many culprits a line names before it counts the rest
 TOLD = 10  # and how many decisions
 PLATFORM = "platform"  # of `cross_meter`, and the check that tells where it does not scale
@@ -184,16 +185,22 @@ def _of_remarks(name: str, head: str, remarks: Sequence[Remark]) -> Check:
 
 def check_prices(emissions: pa.Table) -> Iterator[Check]:
     """Findings about priced rows of one cluster."""
-    missing = emissions.filter(pc.is_null(emissions["emissions_gco2e"]))
-    hours = sorted(set(values(missing, "hour_utc")))
-    yield Check(
-        "priced",
-        required=False,
-        passed=not hours,
-        detail=f"{len(hours)} hours have no intensity (first {hours[0]:%FT%H:%MZ}): add a provider that covers them"
-        if hours
-        else "",
-    )
+    unpriced = emissions.filter(pc.is_null(emissions["emissions_gco2e"]))
+    missing = unpriced.filter(pc.equal(unpriced["intensity_quality"], pa.scalar("missing")))
+    yield _of_hours("priced", missing, "intensity", "add a provider that covers them")
+    yield _of_hours(
+        "pue", unpriced.filter(pc.is_null(unpriced["pue_ratio"])), "PUE",
+        "their grams are unknown until its file or query gives one of 1 to 3; `carbon-etl doctor` shows what it gives",
+    )  # fmt: skip
+
+
+def _of_hours(name: str, rows: pa.Table, lacks: str, remedy: str) -> Check:
+    hours = sorted(set(values(rows, "hour_utc")))
+    if not hours:
+        return Check(name, required=False, passed=True)
+    kwh = math.fsum(values(rows, "energy_joules")) / JOULES_PER_KWH
+    first = f"first {hours[0]:%FT%H:%MZ}, {kwh:,.3f} kWh in all"
+    return Check(name, required=False, passed=False, detail=f"{len(hours)} hours have no {lacks} ({first}): {remedy}")
 
 
 def _of_nodes(name: str, nodes: pa.Table, *, required: bool, remedy: str) -> Check:

@@ -1,57 +1,41 @@
-"""The command line: parse, build, call, print, exit. The only reader of the clock and the environment."""
+"""The command line: parse, build, call, print, exit. With `cli_grid` the only reader of the environment."""
 
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from pipeline import __version__
-from pipeline.config import load
+from pipeline.cli_grid import grid_app
 from pipeline.errors import CarbonEtlError, ConfigError
-from pipeline.settings import Settings
+from pipeline.terminal import (
+    DEFAULT_CONFIG,
+    ClusterOption,
+    ConfigOption,
+    DryRunOption,
+    JsonOption,
+    SystemClock,
+    configure_logs,
+    load_settings,
+    print_findings,
+    progress_bar,
+)
 from pipeline.window import Window, parse_time
 
 if TYPE_CHECKING:
     from pipeline.job import Job
     from pipeline.report import RunReport
+    from pipeline.settings import Settings
+    from pipeline.site import Site
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
 app.add_typer(config_app, name="config")
-
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", envvar="CARBON_ETL_CONFIG", help="The configuration file.", show_default=True)
-]
-ClusterOption = Annotated[list[str] | None, typer.Option("--cluster", help="Only this cluster; may be repeated.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Compute and compare, write nothing.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")]
-DEFAULT_CONFIG = Path("carbon-etl.toml")
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> datetime:
-        """The present moment in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds that never go back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
+app.add_typer(grid_app, name="grid")
 
 
 def _version(value: bool) -> None:
@@ -130,10 +114,10 @@ def _write(
     """Check everything first, do the command with a progress bar, print what came of it and exit as it says."""
     from pipeline.job import Job
 
-    settings = load(config, os.environ)
+    settings = load_settings(config)
     clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
     _check(settings, clusters)  # before the first cluster's hours are folded, not after
-    with _progress() as show:
+    with progress_bar() as show:
         job = Job(settings, os.environ, SystemClock(), dry_run=dry_run, on_progress=show)
         report = command(job, clusters)
     typer.echo(report.to_json() if json else "\n".join(report.summary()))
@@ -142,17 +126,19 @@ def _write(
     raise typer.Exit(report.exit_code)
 
 
-def _check(settings: Settings, clusters: list[str]) -> None:
-    """Everything that a run needs of the config, its files and its secrets, without asking any server."""
+def _check(settings: "Settings", clusters: list[str]) -> "list[Site]":
+    """The clusters, and all that a run needs of the config, its files and its secrets, without asking any server."""
     from pipeline.site import open_site
+    from pipeline.sources.market import declarations
 
     warehouse = Path(settings.warehouse.path)
     if warehouse.exists() and not warehouse.is_dir():
         raise ConfigError(f"warehouse.path {warehouse} is a file: give a folder")
-    for name in clusters:
-        open_site(name, settings, os.environ, SystemClock())
+    sites = [open_site(name, settings, os.environ, SystemClock()) for name in clusters]
+    declarations(settings, SystemClock().now())
     for store in settings.remote_write:
         store.header(os.environ)
+    return sites
 
 
 @app.command()
@@ -166,23 +152,16 @@ def doctor(
 ) -> None:
     """Say what each cluster has, what is missing and what to do; read only."""
     from pipeline import doctor as examination
-    from pipeline.discovery import FAIL
 
-    settings = load(config, os.environ)
+    settings = load_settings(config)
     chosen = [settings.cluster(name) for name in cluster] if cluster else list(settings.clusters)
     if explain is not None:
         _explain(settings, [one.name for one in chosen], *explain)
         return
-    console, worst = Console(highlight=False), 0
-    for finding in examination.examine(settings, chosen, os.environ, SystemClock()):
-        worst = max(worst, finding.level)
-        console.print(
-            f"{finding.mark} {finding.about}: {finding.text}", style=finding.style, soft_wrap=True, markup=False
-        )
-    raise typer.Exit(65 if worst == FAIL else 0)
+    print_findings(examination.examine(settings, chosen, os.environ, SystemClock()))
 
 
-def _explain(settings: Settings, clusters: list[str], node: str, hour: str) -> None:
+def _explain(settings: "Settings", clusters: list[str], node: str, hour: str) -> None:
     """One node-hour of one cluster, line by line."""
     from pipeline.explain import explain
     from pipeline.sinks.warehouse import Warehouse
@@ -197,15 +176,36 @@ def _explain(settings: Settings, clusters: list[str], node: str, hour: str) -> N
 
 
 @app.command()
+def settled(
+    config: ConfigOption = DEFAULT_CONFIG,
+    cluster: ClusterOption = None,
+    since: Annotated[str | None, typer.Option(help="Leave out earlier days: ISO 8601 with a zone.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say day by day how final the figures are: by quality, age and what was asked again; asks nobody."""
+    from pipeline.job import Job
+    from pipeline.settled import settled as look_back
+    from pipeline.settled import to_json
+
+    settings = load_settings(config)
+    clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
+    first = None if since is None else parse_time(since, "--since")
+    found = look_back(Job(settings, os.environ, SystemClock(), dry_run=True), clusters, first)
+    typer.echo(to_json(found) if json else "\n".join(line for one in found for line in one.lines()))
+
+
+@app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="SQL, or the path of a .sql file.")],
     config: ConfigOption = DEFAULT_CONFIG,
     warehouse: Annotated[Path | None, typer.Option(help="The warehouse folder, instead of the config's.")] = None,
 ) -> None:
     """Ask the warehouse a question in SQL (DuckDB, read only) and print the answer as a table."""
+    from rich.console import Console
+
     from pipeline.sinks.sql import render, run_query
 
-    root = warehouse or Path(load(config, os.environ).warehouse.path)
+    root = warehouse or Path(load_settings(config).warehouse.path)
     path = Path(query) if query.endswith(".sql") else None
     if path is not None and not path.is_file():
         raise ConfigError(f"no query file at {path}")
@@ -216,9 +216,14 @@ def sql(
 @config_app.command("check")
 def config_check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Read the configuration as a run would, and say what is wrong with it."""
-    settings = load(config, os.environ)
-    _check(settings, [cluster.name for cluster in settings.clusters])
-    typer.echo(f"{config}: {len(settings.clusters)} clusters, {len(settings.remote_write)} stores, nothing wrong")
+    from pipeline.grid.access import would_ask
+
+    settings = load_settings(config)
+    sites = _check(settings, [cluster.name for cluster in settings.clusters])
+    findings = [finding for site in sites for finding in would_ask(site, os.environ)]
+    wrong = sum(finding.is_failure for finding in findings) or "nothing"
+    typer.echo(f"{config}: {len(sites)} clusters, {len(settings.remote_write)} stores, {wrong} wrong")
+    print_findings(findings, failed=ConfigError.exit_code)
 
 
 @app.command()
@@ -227,45 +232,12 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave Prometheus running until Ctrl-C.")] = False,
 ) -> None:
     """Two simulated days of a small cluster, from a real Prometheus to grams, tables and series."""
+    from rich.console import Console
+
     from pipeline.demo.show import show
 
     configure_logs(logging.WARNING)
     show(folder, keep=keep, env=os.environ, clock=SystemClock(), console=Console(highlight=False))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("hours"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
-
-        def show(cluster: str, done: int, total: int) -> None:
-            if cluster not in tasks:
-                tasks[cluster] = progress.add_task(cluster, total=total)
-            progress.update(tasks[cluster], completed=done)
-
-        yield show
-
-
-def configure_logs(level: int) -> None:
-    """Logs on stderr: readable on a terminal, JSON lines elsewhere."""
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def main() -> None:

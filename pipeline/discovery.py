@@ -38,6 +38,11 @@ class Finding:
         return ("✓", "!", "✗")[self.level]
 
     @property
+    def is_failure(self) -> bool:
+        """Whether it needs somebody."""
+        return self.level == FAIL
+
+    @property
     def style(self) -> str | None:
         """The line's colour on a terminal."""
         return (None, "yellow", "red")[self.level]

@@ -1,19 +1,25 @@
 """`carbon-etl doctor`: what each cluster has, what is missing, and what to do about it. Read only."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+
+import pyarrow as pa
 
 from pipeline.discovery import FAIL, NOTE, OK, Finding, accounts, count, meters
 from pipeline.errors import CarbonEtlError
+from pipeline.grid.access import would_ask
 from pipeline.plan import last_closed
 from pipeline.settings import ClusterSettings, Settings, StoreSettings
+from pipeline.settings.pue import LEAST_PUE, MOST_PUE
 from pipeline.sinks import locks
 from pipeline.sinks.horizons import duration
 from pipeline.sinks.stores import Store
 from pipeline.site import Site, open_site
 from pipeline.sources.grid import yearly
-from pipeline.window import HOUR, Clock, from_ms, to_ms
+from pipeline.sources.pue import PueAnswer, PueFile, PueQuery, StatedPue, published_pue
+from pipeline.tables import values
+from pipeline.window import HOUR, Clock, Window, floor_hour, from_ms, to_ms
 
 OWNER_SERIES = ("kube_pod_owner", "kube_replicaset_owner", "kube_job_owner", "kube_pod_start_time", "kube_node_info")
 
@@ -53,10 +59,13 @@ def _cluster(cluster: ClusterSettings, settings: Settings, env: Mapping[str, str
     build = site.server.status("buildinfo") or {}
     site.server.vector("vector(1)", now_ms)
     yield Finding(OK, site.name, f"{site.server.url} answers (version {build.get('version') or 'unknown'})")
+    yield Finding(OK, site.name, f"samples come by {site.server.choice.transport}: {site.server.choice.reason}")
     yield from meters(site, now_ms, settings.energy.max_gap_ms)
     yield from _owners(site, now_ms)
     yield from _reach(site, clock)
     yield from _price(site)
+    yield from would_ask(site, env, "; not asked here: `carbon-etl grid check` does")
+    yield from _guarded(site.name, _pue(site, clock.now()))
     yield from accounts(site, last_closed(clock.now(), settings.energy.settle) - HOUR)
     for warning in sorted(set(site.warnings)):
         yield Finding(NOTE, site.name, f"the server warns: {warning}")
@@ -103,8 +112,7 @@ def _price(site: Site) -> Iterator[Finding]:
     yield Finding(
         OK,
         site.name,
-        f"grid zone {site.prices.place.zone}, providers {providers}, {site.prices.rule.factor_type}, "
-        f"PUE {site.settings.pue:g}",
+        f"grid zone {site.prices.place.zone}, providers {providers}, {site.prices.rule.factor_type}",
     )
     code = yearly.code_of(site.prices.place.yearly_code)
     if yearly.NAME in site.prices.rule.providers and code is not None:
@@ -118,9 +126,49 @@ def _price(site: Site) -> Iterator[Finding]:
             yield Finding(
                 NOTE, site.name, f"static's figures for {code[0]} are lifecycle by assumption (lifecycle-unverified)"
             )
-    published = yearly.published_pue(site.settings.cloud, site.settings.region)
-    if published:
-        yield Finding(OK, site.name, f"the provider publishes PUE {published}; the config says {site.settings.pue:g}")
+
+
+def _pue(site: Site, now: datetime) -> Iterator[Finding]:
+    """Where hours get their PUE, and what it is now."""
+    pue, last = site.prices.pue, Window.of_hour(floor_hour(now) - HOUR)
+    if isinstance(pue, StatedPue):
+        rows = pue.rows(last)
+        yield Finding(OK, site.name, f"PUE {pue.ratio:g} ({pue.source})")
+    elif isinstance(pue, PueFile):
+        rows = pue.read(now)
+        yield _of_file(site, pue, rows, last)
+    else:
+        (answer,) = pue.fetch(last, now)
+        rows = answer.rows
+        yield _of_query(site, pue, answer, last)
+    if LEAST_PUE in values(rows, "pue_ratio"):
+        yield Finding(NOTE, site.name, "a PUE of 1 says that the site draws nothing besides its machines: is that so?")
+    published = published_pue(site.settings)
+    if published is not None and published.source != pue.source:
+        text = (
+            f"the cloud publishes PUE {published.ratio:g} ({published.source}): pue = {{ published = true }} takes it"
+        )
+        yield Finding(OK, site.name, text)
+
+
+def _of_file(site: Site, pue: PueFile, rows: pa.Table, last: Window) -> Finding:
+    known = [ratio for ratio in values(rows, "pue_ratio") if ratio is not None]
+    if not known:
+        return Finding(FAIL, site.name, f"{pue.path} has no PUE of cluster {site.name}: its hours have no grams")
+    end = max(values(rows, "end_utc"))
+    text = f"PUE {min(known):g} to {max(known):g} by {pue.path}, {len(known):,} figures, the last to {end:%FT%H:%MZ}"
+    if end < last.end:
+        return Finding(NOTE, site.name, f"{text}: later hours have no grams until it goes on")
+    return Finding(OK, site.name, text)
+
+
+def _of_query(site: Site, pue: PueQuery, answer: PueAnswer, last: Window) -> Finding:
+    by = f"by {pue.source} for the hour from {last.start:%FT%H:%MZ}"
+    for value in answer.refused.values():
+        return Finding(FAIL, site.name, f"PUE {value:g} {by}: {LEAST_PUE:g} to {MOST_PUE:g} is taken, so no grams")
+    for ratio in values(answer.rows, "pue_ratio"):
+        return Finding(OK, site.name, f"PUE {ratio:g} {by}")
+    return Finding(NOTE, site.name, f"no PUE {by}: it gives nothing there, so that hour has no grams")
 
 
 def _store(

@@ -17,7 +17,8 @@ from pipeline.checks import SCOPES, Remark
 from pipeline.equality import RELATIVE_TOLERANCE
 from pipeline.errors import ConfigError
 from pipeline.meters import METERS
-from pipeline.refresh import Refresh
+from pipeline.prices import Fresh, Known
+from pipeline.refresh import PueRefresh, Refresh, Refreshed
 from pipeline.samples import Bools, Int64s
 from pipeline.settings import nearest
 from pipeline.sinks.warehouse import Warehouse
@@ -66,9 +67,10 @@ def explain(site: Site, warehouse: Warehouse, node: str, hour_utc: datetime, now
     yield from _quarantine(_of_node(chosen.withheld, node))
     yield from _decisions(counted.remarks, node)
     needed = slots_with_energy(counted.rows).get(hour_utc, np.zeros(SLOTS, dtype=bool))
-    vintages = _vintages(site, warehouse, window, now)
+    known = _known(site, warehouse, window, now)
+    vintages = known.vintages
     answer = vintages.select(hour_utc, needed, site.prices.rule, now)
-    priced = site.prices.price_by(_only(counted.rows, node), {hour_utc: answer})
+    priced = site.prices.price_by(_only(counted.rows, node), {hour_utc: answer}, known.pues)
     yield from _workloads(priced.to_pylist())
     yield from _intensity(site, vintages, hour_utc, needed, answer, now)
     yield from _grams(priced)
@@ -214,10 +216,11 @@ def _workloads(rows: Rows) -> Iterator[str]:
         yield f"  {namespace}/{pod} ({kind} {workload}, {source}): {_joules(joules)}, {mass}"
 
 
-def _vintages(site: Site, warehouse: Warehouse, window: Window, now: datetime) -> Vintages:
-    """All that may price the hour, the user's files as they are now; nobody is asked."""
-    fresh = Refresh(site.prices, warehouse, "explain", now, dry_run=True).files([window.start])
-    return Vintages(pa.concat_tables([site.prices.held(warehouse, window), fresh]))
+def _known(site: Site, warehouse: Warehouse, window: Window, now: datetime) -> Known:
+    """All that may price the hour, the user's files and PUE query as they are now; no provider is asked."""
+    told = Refreshed(Refresh(site.prices, warehouse, "explain", now, dry_run=True).files([window.start]))
+    pues = PueRefresh(site.prices, warehouse, "explain", now, dry_run=True).ask([window.start], told)
+    return site.prices.known(warehouse, window, Fresh(told.fresh, pues))
 
 
 def _intensity(
@@ -243,7 +246,8 @@ def _grams(priced: pa.Table) -> Iterator[str]:
     joules, grams = math.fsum(values(priced, "energy_joules")), _sum(priced, "emissions_gco2e")
     total = "unknown" if grams is None else f"{grams:,.3f} gCO2e"
     pues = sorted(
-        {f"{r:g} ({s})" for r, s in zip(values(priced, "pue_ratio"), values(priced, "pue_source"), strict=True)}
+        "that is unknown" if ratio is None else f"{ratio:g} ({source})"
+        for ratio, source in set(zip(values(priced, "pue_ratio"), values(priced, "pue_source"), strict=True))
     )
     yield (
         f"grams: {joules:,.1f} J = {joules / JOULES_PER_KWH:,.6f} kWh, times PUE {' or '.join(pues) or 'of no row'}, "

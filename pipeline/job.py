@@ -3,18 +3,21 @@
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline import __version__
-from pipeline.errors import SinkError, StoreFull, StoreUnwritable
+from pipeline.errors import CarbonEtlError, ConfigError, SinkError, StoreFull, StoreUnwritable
 from pipeline.report import RunReport
 from pipeline.settings import Settings
 from pipeline.sinks import views
 from pipeline.sinks.partitions import OnEffect, nothing
 from pipeline.sinks.warehouse import Warehouse
+from pipeline.sources.market import declarations
 from pipeline.tables import RUNS
+from pipeline.transforms.declared import restated
 from pipeline.window import Clock
 
 LOCK_SECONDS = 60.0
@@ -54,11 +57,18 @@ class Job:
         return Warehouse(Path(self.settings.warehouse.path), self.on_effect)
 
     def finish(self, warehouse: Warehouse, report: RunReport, began: float) -> RunReport:
-        """Note the run and keep carbon.duckdb current; a failure here is a failure of the run, not of its figures."""
+        """Note what the config declares and the run, and keep carbon.duckdb current.
+
+        A failure here is a failure of the run, not of its figures.
+        """
         report.seconds = self.clock.monotonic() - began
         if self.dry_run:
             return report
         now = self.clock.now()
+        try:
+            self._declare(warehouse, report.run_id, now)
+        except (ConfigError, SinkError) as error:
+            _tell(report, error)
         row = {
             "run_id": report.run_id,
             "command": report.command,
@@ -72,7 +82,19 @@ class Job:
             warehouse.append("runs", pa.Table.from_pylist([row], RUNS), report.run_id, now.date())
             views.refresh_database(warehouse.root)
         except SinkError as error:
-            same_disk = any(isinstance(known, StoreFull | StoreUnwritable) for known in report.errors)
-            if not same_disk:  # told once
-                report.errors.append(error)
+            _tell(report, error)
         return report
+
+    def _declare(self, warehouse: Warehouse, run_id: str, now: datetime) -> None:
+        """Store what holds for the config's clusters where it differs, so that views need neither config nor file."""
+        clusters = [cluster.name for cluster in self.settings.clusters]
+        for table, told in declarations(self.settings, now).items():
+            fresh = restated(told, warehouse.declared(table), clusters, now)
+            warehouse.append(table, fresh, run_id, now.date())
+
+
+def _tell(report: RunReport, error: CarbonEtlError) -> None:
+    """Add a failure to the report; what ails a disk is told once."""
+    of_disk = StoreFull | StoreUnwritable
+    if not (isinstance(error, of_disk) and any(isinstance(known, of_disk) for known in report.errors)):
+        report.errors.append(error)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -13,12 +14,28 @@ from pipeline.sinks.warehouse import Warehouse
 from pipeline.sources.grid import yearly
 from pipeline.sources.grid.contract import FileProvider, Provider
 from pipeline.sources.prometheus.api_client import PrometheusServer
-from pipeline.transforms.emissions import Pue, slots_with_energy
+from pipeline.sources.pue import PueSource, StatedPue, open_pue
+from pipeline.transforms.emissions import slots_with_energy
 from pipeline.transforms.platform import price_with_platform
+from pipeline.transforms.pue_selection import PueVintages
 from pipeline.transforms.selection import CARRIED_HOURS, QUALITIES, Answer, SelectionRule, Vintages
 from pipeline.window import Clock, Window
 
 MARGIN = timedelta(hours=CARRIED_HOURS)  # an hour may be carried by one so far away
+
+
+class Fresh(NamedTuple):
+    """What a run has learned: schemas INTENSITY and PUE; stored already, unless it is a dry run."""
+
+    vintages: pa.Table
+    pues: pa.Table
+
+
+class Known(NamedTuple):
+    """All that may price some hours."""
+
+    vintages: Vintages
+    pues: PueVintages
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,7 @@ class Prices:
         web: providers that are asked where their figures may have changed, by name.
         files: providers that are read whole, by name.
         zones: each stored provider's own name for the cluster's zone.
+        pue: where its PUE is from.
         digest: of everything that decides grams, given joules.
     """
 
@@ -41,6 +59,7 @@ class Prices:
     web: Mapping[str, Provider]
     files: Mapping[str, FileProvider]
     zones: Mapping[str, str]
+    pue: PueSource
     digest: str
 
     def held(self, warehouse: Warehouse, window: Window) -> pa.Table:
@@ -51,23 +70,36 @@ class Prices:
             tables.append(yearly.fetch(self.place.yearly_code, wide))
         return pa.concat_tables(tables)
 
-    def price(self, rows: pa.Table, vintages: Vintages, now: datetime) -> tuple[pa.Table, dict[datetime, str]]:
+    def held_pues(self, warehouse: Warehouse, window: Window) -> pa.Table:
+        """All that may give a window's hours their PUE, schema PUE: what the warehouse holds, or what is stated."""
+        if isinstance(self.pue, StatedPue):
+            return self.pue.rows(window)
+        return warehouse.pue_vintages(self.settings.name, self.pue.source, window)
+
+    def known(self, warehouse: Warehouse, window: Window, fresh: Fresh) -> Known:
+        """What is held of a window, and what a dry run could not store."""
+        return Known(
+            Vintages(pa.concat_tables([self.held(warehouse, window), fresh.vintages])),
+            PueVintages(pa.concat_tables([self.held_pues(warehouse, window), fresh.pues])),
+        )
+
+    def price(self, rows: pa.Table, known: Known, now: datetime) -> tuple[pa.Table, dict[datetime, str]]:
         """Energy rows with their prices, and the hours that `strict` refuses, each with its reason.
 
         Args:
             rows: energy rows, without price columns.
-            vintages: all that may price them.
+            known: all that may price them.
             now: the present.
         """
         answers = {
-            hour: vintages.select(hour, needed, self.rule, now) for hour, needed in slots_with_energy(rows).items()
+            hour: known.vintages.select(hour, needed, self.rule, now)
+            for hour, needed in slots_with_energy(rows).items()
         }
-        return self.price_by(rows, answers), self._refused(answers)
+        return self.price_by(rows, answers, known.pues), self._refused(answers)
 
-    def price_by(self, rows: pa.Table, answers: Mapping[datetime, Answer]) -> pa.Table:
+    def price_by(self, rows: pa.Table, answers: Mapping[datetime, Answer], pues: PueVintages) -> pa.Table:
         """Energy rows with their prices; the PUE is not applied to what a platform meter scaled that holds it."""
-        pues = {hour: Pue(self.settings.pue, "config") for hour in answers}
-        return price_with_platform(rows, answers, pues, self.settings.pue_included)
+        return price_with_platform(rows, answers, pues.at(answers), self.settings.pue_included)
 
     def _refused(self, answers: Mapping[datetime, Answer]) -> dict[datetime, str]:
         if not self.settings.intensity.strict:
@@ -95,6 +127,7 @@ def open_prices(
         web, files = open_providers(cluster.intensity, Access(settings.http, env, clock, server))
         asked: dict[str, Provider | FileProvider] = {**web, **files}
         zones = {name: provider.zone_of(place.zone) for name, provider in asked.items()}
+        pue = open_pue(cluster, server)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     for name, provider in asked.items():
@@ -110,7 +143,7 @@ def open_prices(
             f"{where}: no provider knows grid zone {place.zone!r}"
             + (f": did you mean {' or '.join(near)}?" if near else "")
         )
-    return Prices(cluster, place, rule, web, files, zones, cluster.price_digest())
+    return Prices(cluster, place, rule, web, files, zones, pue, cluster.price_digest())
 
 
 def _cannot(name: str, offers: Iterable[tuple[str, str]], wanted: str) -> str:

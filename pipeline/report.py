@@ -11,32 +11,59 @@ import pyarrow.compute as pc
 from pipeline.checks import Check
 from pipeline.errors import (
     CarbonEtlError,
-    SourceError,
+    ConfigError,
     SourceMalformed,
     SourceRejected,
     StoreFull,
     StoreUnwritable,
 )
+from pipeline.settings.market import SCOPES
 from pipeline.tables import values
 from pipeline.units import JOULES_PER_KWH
 
 PARTIAL_FAILURE, CHECK_FAILED = 69, 65
-BASIS = {
-    "lifecycle": "lifecycle: scope 2, location-based, plus upstream (scope 3.3)",
-    "direct": "direct: scope 2, location-based",
-}
 BOUNDARY = {"package": "CPU", "dram": "DRAM", "psys": "platform rail", "gpu": "GPU boards", "other": "hwmon sensors"}
 
 
 @dataclass
 class StoreOutcome:
-    """What became of the hours in one store."""
+    """What became of the hours in one store.
+
+    Attributes:
+        store: its name.
+        samples_written: samples added.
+        hours_published: hours of this run that it now shows at their revision.
+        hours_unpublished: all hours that it does not.
+        reasons: why, apart from waiting.
+        corrections_written: those of the samples that adjust an earlier one.
+        hours_pending: hours that differ and wait for their correction.
+        corrections_due_utc: first and last time from which the next run corrects them; null where no run will.
+    """
 
     store: str
     samples_written: int
     hours_published: int
     hours_unpublished: int
     reasons: list[str]
+    corrections_written: int = 0
+    hours_pending: int = 0
+    corrections_due_utc: tuple[datetime, datetime] | None = None
+
+    def summary(self) -> str:
+        """One line."""
+        corrections = f", {self.corrections_written:,} of them corrections" if self.corrections_written else ""
+        pending = [f"{self.hours_pending:,} differ, corrected {self._when()}"] if self.hours_pending else []
+        reasons = "; ".join([*pending, *self.reasons])
+        return (
+            f"{self.store}: {self.samples_written:,} samples written{corrections}, {self.hours_published:,} hours "
+            f"published, {self.hours_unpublished:,} not{': ' if reasons else ''}{reasons}"
+        )
+
+    def _when(self) -> str:
+        if self.corrections_due_utc is None:
+            return "by `carbon-etl reprice`"
+        first, last = (f"{due:%FT%H:%MZ}" for due in self.corrections_due_utc)
+        return f"after {first}{f' to {last}' if last != first else ''}, or now by `carbon-etl reprice`"
 
 
 @dataclass
@@ -51,10 +78,11 @@ class ClusterOutcome:
     rows: int = 0
     energy_joules: dict[str, float] = field(default_factory=dict)
     facility_energy_kwh: float = 0.0
-    emissions_gco2e: float = 0.0
+    emissions_gco2e: dict[str, float] = field(default_factory=dict)
     components: list[str] = field(default_factory=list)
     scaled_joules: float = 0.0
     quality_joules: dict[str, float] = field(default_factory=dict)
+    basis_joules: dict[str, float] = field(default_factory=dict)
     residual_joules: float | None = None
     checks: list[Check] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -69,12 +97,11 @@ class ClusterOutcome:
         self.components = sorted({*self.components, *values(emissions, "component")}, key=list(BOUNDARY).index)
         of_platform = pc.filter(emissions["energy_joules"], pc.is_valid(emissions["platform_scale"]))
         self.scaled_joules += pc.sum(of_platform).as_py() or 0.0
-        for kind, joules in _sums(emissions, "kind", "energy_joules"):
-            self.energy_joules[kind] = self.energy_joules.get(kind, 0.0) + joules
-        for quality, joules in _sums(emissions, "intensity_quality", "energy_joules"):
-            self.quality_joules[quality] = self.quality_joules.get(quality, 0.0) + joules
+        _add(self.energy_joules, emissions, "kind", "energy_joules")
+        _add(self.quality_joules, emissions, "intensity_quality", "energy_joules")
+        _add(self.basis_joules, emissions, "intensity_basis", "energy_joules")
+        _add(self.emissions_gco2e, emissions, "intensity_factor_type", "emissions_gco2e")
         self.facility_energy_kwh += pc.sum(emissions["facility_energy_kwh"]).as_py() or 0.0
-        self.emissions_gco2e += pc.sum(emissions["emissions_gco2e"]).as_py() or 0.0
 
     def add_repriced(self, hours: int, revised: pa.Table) -> None:
         """Add hours that were priced again, and by how much their known grams changed."""
@@ -82,11 +109,12 @@ class ClusterOutcome:
         changes = pc.subtract(revised["new_emissions_gco2e"], revised["old_emissions_gco2e"])
         self.restated_gco2e += pc.sum(changes).as_py() or 0.0
 
-    def take_problems(self, problems: Sequence[SourceError]) -> list[CarbonEtlError]:
+    def take_problems(self, problems: Sequence[CarbonEtlError]) -> list[CarbonEtlError]:
         """Note what providers of intensity did not give; what only a person can mend is returned as an error."""
-        wrong: list[CarbonEtlError] = [p for p in problems if isinstance(p, SourceRejected | SourceMalformed)]
+        mended_by_hand = ConfigError | SourceRejected | SourceMalformed
+        wrong: list[CarbonEtlError] = [problem for problem in problems if isinstance(problem, mended_by_hand)]
         self.failures += [str(problem) for problem in wrong]
-        self.warnings += [str(problem) for problem in problems if problem not in wrong]
+        self.warnings += sorted({str(problem) for problem in problems if problem not in wrong})
         return wrong
 
     def add_nodes(self, nodes: pa.Table) -> None:
@@ -96,9 +124,12 @@ class ClusterOutcome:
             self.residual_joules = (self.residual_joules or 0.0) + residual
 
 
-def _sums(table: pa.Table, by: str, amount: str) -> list[tuple[str, float]]:
+def _add(sums: dict[str, float], table: pa.Table, by: str, amount: str) -> None:
+    """Add up a column for each value of another one; rows that name none have no figure and are left out."""
     grouped = table.group_by(by).aggregate([(amount, "sum")])
-    return list(zip(values(grouped, by), values(grouped, f"{amount}_sum"), strict=True))
+    for name, total in zip(values(grouped, by), values(grouped, f"{amount}_sum"), strict=True):
+        if name is not None and total is not None:
+            sums[name] = sums.get(name, 0.0) + total
 
 
 @dataclass
@@ -162,6 +193,23 @@ def _boundary(cluster: ClusterOutcome, total_joules: float) -> str:
     return f"{inner}; not PSU, disks, network, fans{scaled}"
 
 
+def _carbon(cluster: ClusterOutcome, total_joules: float) -> list[str]:
+    """A total for each factor type, because they do not add up; below, what their intensity is, in shares of energy."""
+
+    def shares(joules: dict[str, float]) -> str:
+        return ", ".join(f"{name} {amount / total_joules:.0%}" for name, amount in sorted(joules.items()))
+
+    totals = [
+        f"{grams:,.1f} gCO2e ({factor_type}: {SCOPES['average', factor_type]})"
+        for factor_type, grams in sorted(cluster.emissions_gco2e.items())
+    ]
+    lines = [f"  carbon  {text}" for text in totals or ["not known: no energy has an intensity and a PUE"]]
+    return [
+        *lines,
+        f"          intensity {shares(cluster.quality_joules)}; basis {shares(cluster.basis_joules) or 'none'}",
+    ]
+
+
 def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
     states = ", ".join(f"{count:,} {state}" for state, count in sorted(cluster.states.items())) or (
         "not folded" if cluster.failures else "none due"
@@ -175,21 +223,15 @@ def _summary(cluster: ClusterOutcome, report: RunReport) -> list[str]:
             f"{kind} {cluster.energy_joules.get(kind, 0.0) / total:.0%}" for kind in ("workload", "system", "idle")
         )
         facility = f"{cluster.facility_energy_kwh:,.3f} kWh facility"
-        qualities = ", ".join(f"{q} {j / total:.0%}" for q, j in sorted(cluster.quality_joules.items()))
         lines += [
             f"  energy  {total / JOULES_PER_KWH:,.3f} kWh IT ({shares}); {facility}",
             f"          meter boundary: {_boundary(cluster, total)}",
-            f"  carbon  {cluster.emissions_gco2e:,.1f} gCO2e ({BASIS[cluster.factor_type]}); intensity {qualities}",
+            *_carbon(cluster, total),
         ]
     failed = [c for c in cluster.checks if not c.passed]
     lines += [f"  check   {'FAILED' if c.required else 'note'} {c.name}: {c.detail}" for c in failed]
     if cluster.checks and not failed:
         lines.append("  check   all held")
     lines += [f"  warning {text}" for text in cluster.warnings] + [f"  failed  {text}" for text in cluster.failures]
-    for store in cluster.stores:
-        reasons = f": {'; '.join(store.reasons)}" if store.reasons else ""
-        lines.append(
-            f"  store   {store.store}: {store.samples_written:,} samples written, "
-            f"{store.hours_published:,} hours published, {store.hours_unpublished:,} not{reasons}"
-        )
+    lines += [f"  store   {store.summary()}" for store in cluster.stores]
     return lines

@@ -4,18 +4,20 @@
 priced under another configuration.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import groupby
+from itertools import chain, groupby
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import SchemaError, SinkError, SourceError
 from pipeline.job import LOCK_SECONDS, Job
+from pipeline.prices import Fresh, Known
 from pipeline.publication import publish_cluster
-from pipeline.refresh import Refresh
+from pipeline.refresh import PueRefresh, Refresh
 from pipeline.report import ClusterOutcome, RunReport
 from pipeline.sinks.commits import State
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
@@ -23,9 +25,9 @@ from pipeline.site import Site, open_site
 from pipeline.sources.grid import yearly
 from pipeline.tables import EMISSIONS, values
 from pipeline.transforms.revisions import revision_rows
-from pipeline.transforms.selection import CARRIED, CARRIED_AGE, CARRIED_HOURS, Vintages
+from pipeline.transforms.selection import CARRIED, CARRIED_AGE, CARRIED_HOURS
 from pipeline.units import MS_PER_HOUR
-from pipeline.window import HOUR, Window, to_ms
+from pipeline.window import EPOCH, HOUR, Window, to_ms
 
 PRICE_COLUMNS = (
     "pue_ratio", "pue_source", "intensity_steps", "facility_energy_kwh", "carbon_intensity_g_per_kwh",
@@ -64,29 +66,37 @@ def priced_hours(warehouse: Warehouse, cluster: str) -> list[Priced]:
     ]
 
 
-def overtaken(hours: Sequence[Priced], vintages: pa.Table, carried: Iterable[datetime], now: datetime) -> set[datetime]:
+def overtaken(
+    hours: Sequence[Priced], vintages: pa.Table, pues: pa.Table, carried: Iterable[datetime], now: datetime
+) -> set[datetime]:
     """Hours that may be priced otherwise now: a stored vintage is newer than their price, or they are carried no more.
 
     Args:
         hours: in time order.
         vintages: what may price them, schema INTENSITY.
+        pues: what may give them a PUE, schema PUE.
         carried: hours that hold figures of quality `carried`.
         now: the present.
     """
     edges = np.array([to_ms(hour.hour_utc) for hour in hours], dtype=np.int64)
     priced = np.array([to_ms(hour.priced_utc) for hour in hours], dtype=np.int64)
     newer = np.zeros(len(hours), dtype=bool)
-    spans = zip(*(values(vintages, n) for n in ("start_utc", "end_utc", "fetched_utc", "provider")), strict=True)
-    for start, end, fetched, provider in spans:
-        if provider != yearly.NAME:  # a release's own table restates nothing by itself
-            first, last = np.searchsorted(edges, [to_ms(start) - MS_PER_HOUR + 1, to_ms(end)])
-            newer[first:last] |= priced[first:last] < to_ms(fetched)
+    # a release's own table restates nothing by itself, and a stated PUE is as old as time
+    stored = vintages.filter(pc.not_equal(vintages["provider"], pa.scalar(yearly.NAME)))
+    for start, end, fetched in chain(_told(stored), _told(pues)):
+        first, last = np.searchsorted(edges, [to_ms(start) - MS_PER_HOUR + 1, to_ms(end)])
+        newer[first:last] |= priced[first:last] < to_ms(fetched)
     found = {hour.hour_utc for hour, is_newer in zip(hours, newer, strict=True) if is_newer}
     for hour in carried:
         near = {hour + distance * HOUR for distance in range(-CARRIED_HOURS, CARRIED_HOURS + 1)}
         if now - hour - HOUR >= CARRIED_AGE or near & found:
             found.add(hour)
     return found & {hour.hour_utc for hour in hours}
+
+
+def _told(vintages: pa.Table) -> Iterator[tuple[datetime, datetime, datetime]]:
+    """Of what span each vintage speaks, and when it was fetched."""
+    return zip(*(values(vintages, name) for name in ("start_utc", "end_utc", "fetched_utc")), strict=True)
 
 
 def reprice(job: Job, clusters: list[str], since: datetime | None) -> RunReport:
@@ -101,35 +111,37 @@ def reprice(job: Job, clusters: list[str], since: datetime | None) -> RunReport:
         report.clusters.append(outcome)
         try:
             known = priced_hours(warehouse, name)
-            told = Refresh(site.prices, warehouse, report.run_id, job.clock.now(), dry_run=job.dry_run)
-            fresh = told.files([hour.hour_utc for hour in known])
-            chosen = _chosen(site, warehouse, known, fresh, since, job.clock.now())
+            now = job.clock.now()
+            asks = (site.prices, warehouse, report.run_id, now, job.dry_run)
+            fresh = Fresh(Refresh(*asks).files([hour.hour_utc for hour in known]), PueRefresh(*asks).file())
+            chosen = _chosen(site, warehouse, known, fresh, since, now)
             Repricing(job, site, warehouse, fresh, report.run_id, outcome).price(chosen)
         except (SourceError, SinkError, SchemaError) as error:
             outcome.failures.append(str(error))
             report.errors.append(error)
         report.seconds = job.clock.monotonic() - began
-        report.errors += publish_cluster(job.settings, job.env, job.clock, warehouse, outcome, report)
+        report.errors += publish_cluster(job.settings, job.env, job.clock, warehouse, outcome, report, since or EPOCH)
     return job.finish(warehouse, report, began)
 
 
 def _chosen(
-    site: Site, warehouse: Warehouse, known: list[Priced], fresh: pa.Table, since: datetime | None, now: datetime
+    site: Site, warehouse: Warehouse, known: list[Priced], fresh: Fresh, since: datetime | None, now: datetime
 ) -> list[Priced]:
     if since is not None:
         return [hour for hour in known if hour.hour_utc >= since]
     return settling(site, warehouse, known, fresh, now)
 
 
-def settling(site: Site, warehouse: Warehouse, known: list[Priced], fresh: pa.Table, now: datetime) -> list[Priced]:
+def settling(site: Site, warehouse: Warehouse, known: list[Priced], fresh: Fresh, now: datetime) -> list[Priced]:
     """The hours priced under this configuration that newer vintages overtook; others wait for `reprice --since`."""
     mine = [hour for hour in known if hour.price_digest == site.prices.digest]
     if not mine:
         return []
     window = Window(mine[0].hour_utc, mine[-1].hour_utc + HOUR)
-    vintages = pa.concat_tables([site.prices.held(warehouse, window), fresh])
+    vintages = pa.concat_tables([site.prices.held(warehouse, window), fresh.vintages])
+    pues = pa.concat_tables([site.prices.held_pues(warehouse, window), fresh.pues])
     carried = warehouse.hours_of_quality(site.name, CARRIED)
-    found = overtaken(mine, vintages, carried, now)
+    found = overtaken(mine, vintages, pues, carried, now)
     return [hour for hour in mine if hour.hour_utc in found]
 
 
@@ -141,7 +153,7 @@ class Repricing:
         job: what the command was given.
         site: the cluster.
         warehouse: where the hours are.
-        fresh: vintages that a dry run could not store.
+        fresh: what a dry run could not store.
         run_id: who commits.
         outcome: what it adds up to.
     """
@@ -149,7 +161,7 @@ class Repricing:
     job: Job
     site: Site
     warehouse: Warehouse
-    fresh: pa.Table
+    fresh: Fresh
     run_id: str
     outcome: ClusterOutcome
 
@@ -158,21 +170,21 @@ class Repricing:
         if not hours:
             return
         window = Window(hours[0].hour_utc, hours[-1].hour_utc + HOUR)
-        vintages, done = Vintages(pa.concat_tables([self.site.prices.held(self.warehouse, window), self.fresh])), 0
+        known, done = self.site.prices.known(self.warehouse, window, self.fresh), 0
         for (day, fold_digest), of_day in groupby(hours, key=lambda hour: (hour.hour_utc.date(), hour.fold_digest)):
             self.job.on_progress(self.site.name, done, len(hours))
             part = list(of_day)
             with self.warehouse.partition_lock(self.site.name, day, self.job.clock, LOCK_SECONDS):
-                self._price_day(day, fold_digest, part, vintages)
+                self._price_day(day, fold_digest, part, known)
             done += len(part)
         self.job.on_progress(self.site.name, done, len(hours))
 
-    def _price_day(self, day: date, fold_digest: str, hours: Sequence[Priced], vintages: Vintages) -> None:
+    def _price_day(self, day: date, fold_digest: str, hours: Sequence[Priced], known: Known) -> None:
         name, now, outcome = self.site.name, self.job.clock.now(), self.outcome
         torn = set() if self.job.dry_run else set(self.warehouse.recover(name, day, now, self.run_id).torn_hours)
         states = {hour.hour_utc: hour for hour in hours if hour.hour_utc not in torn}  # a torn hour is folded again
         rows = _of(self.warehouse.read_day("emissions", name, day), set(states))
-        priced, refused = self.site.prices.price(rows.drop_columns(list(PRICE_COLUMNS)), vintages, now)
+        priced, refused = self.site.prices.price(rows.drop_columns(list(PRICE_COLUMNS)), known, now)
         outcome.warnings += sorted({f"{day}: hours keep their figures: {reason}" for reason in refused.values()})
         kept = set(states) - set(refused)
         tables = DayTables(

@@ -22,8 +22,9 @@ from pipeline.errors import (
     SourceUnavailable,
 )
 from pipeline.job import LOCK_SECONDS, Job
+from pipeline.prices import Fresh, Known
 from pipeline.publication import publish_cluster
-from pipeline.refresh import Refresh
+from pipeline.refresh import PueRefresh, Refresh
 from pipeline.report import ClusterOutcome, RunReport
 from pipeline.reprice import Priced, Repricing, priced_hours, settling
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
@@ -33,7 +34,6 @@ from pipeline.transforms.coverage import hour_state
 from pipeline.transforms.energy import NOTHING, Energy, join
 from pipeline.transforms.refold import better_covered
 from pipeline.transforms.revisions import revision_rows
-from pipeline.transforms.selection import Vintages
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import HOUR, Window, floor_hour, from_ms, to_ms
 
@@ -98,29 +98,31 @@ def _do_cluster(
         raise SourceRejected(site.nothing_found(now))
     hours = _hours(job, site, warehouse, window, oldest_ms, now)
     known = [hour for hour in priced_hours(warehouse, site.name) if window is None or hour.hour_utc in window]
-    told = Refresh(site.prices, warehouse, run_id, now, dry_run=job.dry_run).average(
-        sorted({*hours, *(hour.hour_utc for hour in known)})
-    )
-    settled = settling(site, warehouse, known, told.fresh, now)
+    wanted = sorted({*hours, *(hour.hour_utc for hour in known)})
+    told = Refresh(site.prices, warehouse, run_id, now, dry_run=job.dry_run).average(wanted)
+    pues = PueRefresh(site.prices, warehouse, run_id, now, dry_run=job.dry_run).ask(wanted, told)
+    fresh = Fresh(told.fresh, pues)
+    settled = settling(site, warehouse, known, fresh, now)
     tally = Tally(outcome, Findings(), run_id, {hour.hour_utc for hour in settled})
-    _fold_hours(job, site, warehouse, hours, told.fresh, oldest_ms, tally)
+    _fold_hours(job, site, warehouse, hours, fresh, oldest_ms, tally)
     again = [hour for hour in settled if hour.hour_utc not in set(hours)]
-    Repricing(job, site, warehouse, told.fresh, run_id, outcome).price(again)
-    outcome.warnings += _priced_otherwise(site, known, set(hours))
+    Repricing(job, site, warehouse, fresh, run_id, outcome).price(again)
+    outcome.warnings += [*told.warnings, *_priced_otherwise(site, known, set(hours))]
     return outcome.take_problems(told.problems) + tally.refusals()
 
 
 def _fold_hours(
-    job: Job, site: Site, warehouse: Warehouse, hours: list[datetime], fresh: pa.Table, oldest_ms: int, tally: Tally
+    job: Job, site: Site, warehouse: Warehouse, hours: list[datetime], fresh: Fresh, oldest_ms: int, tally: Tally
 ) -> None:
     if not hours:
         return
-    held = site.prices.held(warehouse, Window(hours[0], hours[-1] + HOUR))
-    vintages, done = Vintages(pa.concat_tables([held, fresh])), 0
+    # whole days: their torn hours are folded, too
+    window = Window(hours[0] - hours[0].hour * HOUR, hours[-1] + (24 - hours[-1].hour) * HOUR)
+    known, done = site.prices.known(warehouse, window, fresh), 0
     for _, of_day in groupby(hours, key=datetime.date):
         job.on_progress(site.name, done, len(hours))
         due = list(of_day)
-        _fold_day(job, site, warehouse, due, vintages, oldest_ms, tally)
+        _fold_day(job, site, warehouse, due, known, oldest_ms, tally)
         tally.outcome.checks = tally.findings.checks()
         done += len(due)
     job.on_progress(site.name, done, len(hours))
@@ -161,7 +163,7 @@ def _fold_day(
     site: Site,
     warehouse: Warehouse,
     due: list[datetime],
-    vintages: Vintages,
+    known: Known,
     oldest_ms: int,
     tally: Tally,
 ) -> None:
@@ -173,7 +175,7 @@ def _fold_day(
             hours |= set(warehouse.recover(site.name, day, job.clock.now(), tally.run_id).torn_hours)
         fresh = join([_fold_hour(site, hour, oldest_ms) for hour in sorted(hours)])
         energy = site.counted_once(better_covered(fresh, *_stored(warehouse, site.name, day, hours)))
-        priced, refused = site.prices.price(energy.rows, vintages, job.clock.now())
+        priced, refused = site.prices.price(energy.rows, known, job.clock.now())
         tally.refused.update(refused)
         tables = _of_hours(DayTables(priced, energy.nodes, energy.withheld, energy.processes), hours - set(refused))
         commits = [_commit(energy.nodes, hour, refused.get(hour)) for hour in sorted(hours)]

@@ -10,7 +10,7 @@ from pipeline.prices import Prices, open_prices
 from pipeline.settings import ClusterSettings, Settings
 from pipeline.sources import ownership, presence
 from pipeline.sources.meters import platform
-from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.bulk import BulkServer
 from pipeline.sources.prometheus.reach import oldest_sample_ms
 from pipeline.sources.prometheus.selectors import Matcher, parse_matchers
 from pipeline.transforms.accounting import Group, choose, with_refused
@@ -51,7 +51,7 @@ class Site:
     """
 
     settings: ClusterSettings
-    server: PrometheusServer
+    server: BulkServer
     rules: FoldRules
     ceilings: Ceilings
     prices: Prices
@@ -189,7 +189,7 @@ def open_site(name: str, settings: Settings, env: Mapping[str, str], clock: Cloc
     endpoint = cluster.prometheus[0]
     if cluster.platform is not None:
         parse_matchers(cluster.platform.selector)
-    server = PrometheusServer(endpoint, settings.http, env, clock, on_warning=warnings.append)
+    server = BulkServer(endpoint, settings.http, env, clock, on_warning=warnings.append)
     prices = open_prices(name, settings, env, clock, server)
     return Site(
         settings=cluster,

@@ -167,6 +167,28 @@ PUE = _schema(
     ("fetched_utc", TIMESTAMP),
 )
 
+MARKET_FACTORS = _schema(
+    ("cluster", TEXT),
+    ("zone", TEXT),  # of a line that is about all clusters of a zone
+    ("start_utc", TIMESTAMP),
+    ("end_utc", TIMESTAMP),
+    ("g_per_kwh", NUMBER),
+    ("instrument", TEXT),
+    ("share_ratio", NUMBER),  # null: the residual mix, which prices the rest
+    ("factor_type", TEXT),
+    ("note", TEXT),
+    ("fetched_utc", TIMESTAMP),
+)
+
+CLUSTER_ZONES = _schema(
+    ("cluster", TEXT),
+    ("signal", TEXT),
+    ("provider", TEXT),
+    ("zone", TEXT),
+    ("factor_type", TEXT),
+    ("fetched_utc", TIMESTAMP),
+)
+
 REVISIONS = _schema(
     ("hour_utc", TIMESTAMP),
     ("cluster", TEXT),
@@ -251,6 +273,8 @@ APPEND_ONLY_TABLES = {
     "forecasts": FORECASTS,
     "payloads": PAYLOADS,
     "pue": PUE,
+    "market_factors": MARKET_FACTORS,
+    "cluster_zones": CLUSTER_ZONES,
     "revisions": REVISIONS,
     "quarantine": QUARANTINE,
     "hours": HOURS,

@@ -7,8 +7,8 @@ select
     intensity_factor_type,
     intensity_basis,
     intensity_quality,
-    sum(emissions_gco2e) / nullif(sum(facility_energy_kwh), 0) as carbon_intensity_g_per_kwh,
-    sum(facility_energy_kwh) / nullif(sum(energy_joules) / 3.6e6, 0) as pue_ratio
+    total_gco2e(emissions_gco2e, intensity_factor_type, cluster, hour_utc) / nullif(sum(facility_energy_kwh), 0) as carbon_intensity_g_per_kwh,
+    sum(facility_energy_kwh) / nullif(sum(energy_joules) filter (facility_energy_kwh is not null) / 3.6e6, 0) as pue_ratio
 from emissions
 group by all
 order by cluster, hour_utc, intensity_provider, intensity_quality;

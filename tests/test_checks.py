@@ -80,16 +80,36 @@ def test_three_culprits_are_named_and_the_rest_counted() -> None:
 
 
 def priced(*grams: float | None) -> Check:
-    rows = [{"hour_utc": START, "emissions_gco2e": g} for g in grams]
-    (check,) = check_prices(pa.Table.from_pylist(rows, EMISSIONS))
-    return check
+    rows = [
+        {
+            "hour_utc": START, "emissions_gco2e": g, "pue_ratio": 1.2, "energy_joules": 1.8e6,
+            "intensity_quality": "missing" if g is None else "measured",
+        }
+        for g in grams
+    ]  # fmt: skip
+    intensity, pue = check_prices(pa.Table.from_pylist(rows, EMISSIONS))
+    assert pue.passed
+    return intensity
 
 
 def test_hours_without_a_price_are_counted_once_each_and_named() -> None:
     check = priced(None, None, 3.0)
     assert not check.passed
     assert not check.required
-    assert check.detail.startswith("1 hours have no intensity (first 2026-11-03T10:00Z)")
+    assert check.detail.startswith("1 hours have no intensity (first 2026-11-03T10:00Z, 1.000 kWh in all): add a ")
+
+
+def test_hours_without_a_pue_are_told_apart_from_those_without_an_intensity() -> None:
+    unknown = {"pue_ratio": None, "emissions_gco2e": None, "energy_joules": 3.6e6}
+    rows = [
+        {"hour_utc": START, "intensity_quality": "measured"} | unknown,
+        {"hour_utc": START, "intensity_quality": "missing"} | unknown,
+        {"hour_utc": START, "intensity_quality": "measured"} | unknown | {"energy_joules": 0.0, "emissions_gco2e": 0.0},
+    ]
+    intensity, pue = check_prices(pa.Table.from_pylist(rows, EMISSIONS))
+    assert (pue.name, pue.required, pue.passed) == ("pue", False, False)
+    assert pue.detail.startswith("1 hours have no PUE (first 2026-11-03T10:00Z, 2.000 kWh in all): their grams are ")
+    assert intensity.detail.startswith("1 hours have no intensity (first 2026-11-03T10:00Z, 1.000 kWh in all): ")
 
 
 def test_zero_grams_are_a_price() -> None:

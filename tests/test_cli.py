@@ -53,7 +53,7 @@ def test_a_first_run_its_repetition_and_a_dry_run(kepler: RunningServer, tmp_pat
     report = json.loads(first.out)
     (cluster,) = report["clusters"]
     assert (cluster["hours_rewritten"], cluster["states"]) == (2, {"complete": 2})
-    assert cluster["emissions_gco2e"] > 0
+    assert cluster["emissions_gco2e"]["lifecycle"] > 0
     assert cluster["emissions_gco2e"] == json.loads(dry.out)["clusters"][0]["emissions_gco2e"]
     assert cluster["stores"][0]["samples_written"] > 0
 
@@ -119,7 +119,7 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
     product = Product(tmp_path, "http://127.0.0.1:9")
     said = product.call("--help")
     assert said.code == 0
-    for command in ("run", "backfill", "doctor", "sql", "config", "demo"):
+    for command in ("run", "backfill", "reprice", "doctor", "settled", "sql", "config", "grid", "demo"):
         assert re.search(rf"\b{command}\b", said.out)
     assert product.call("--version").out == f"carbon-etl {__version__}\n"
 
@@ -136,7 +136,10 @@ def test_config_check_says_what_it_read(tmp_path: Path) -> None:
     product = Product(tmp_path, "http://127.0.0.1:9")
     said = product.call("config", "check")
     assert (said.code, said.errors) == (0, [])
-    assert said.out == f"{product.config}: 1 clusters, 0 stores, nothing wrong\n"
+    assert said.out.splitlines() == [
+        f"{product.config}: 1 clusters, 0 stores, nothing wrong",
+        "✓ prod-eu: static: embedded yearly averages of DE",
+    ]
     assert not product.warehouse.exists(), "a check writes nothing"
 
 

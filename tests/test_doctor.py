@@ -92,7 +92,8 @@ def test_a_healthy_cluster_is_all_ticks(of_site: list[Finding]) -> None:
         "answers (version 2.", "meter dcgm (dcgm-exporter): samples in the last 15m",
         "dcgm accounts for the gpu of 1 nodes in ", "meter kepler (0.10 or newer): 1 nodes, 1 pods in the last 15m",
         "kube-state-metrics: owners, pod start times and nodes are known", "raw samples reach back to 20",
-        "runs may pause 3650.0 days at most (retention 10y)", "grid zone DE, providers static, lifecycle, PUE 1.2",
+        "runs may pause 3650.0 days at most (retention 10y)", "grid zone DE, providers static, lifecycle",
+        "PUE 1.2 (config)",
     ):  # fmt: skip
         assert part in said
 
@@ -167,7 +168,7 @@ def test_a_kepler_that_is_a_minute_old_is_not_taken_for_a_slow_one(of_site: list
         (
             {"cloud": "aws", "region": "us-east-1"},
             OK,
-            "the provider publishes PUE 1.15 (region, 2025); the config says 1.2",
+            "the cloud publishes PUE 1.15 (published:aws/us-east-1/2025 (region)): pue = { published = true } takes it",
         ),
         ({"grid_zone": "XX"}, FAIL, "no provider knows grid zone 'XX'"),
     ],
@@ -177,6 +178,57 @@ def test_the_price_of_a_place_is_explained(
 ) -> None:
     endpoint = {"url": server.url, "selector": '{site="bare"}'}
     assert says in texts(findings(settings(tmp_path, server.url, prometheus=[endpoint], **place), clock), level)
+
+
+PUE_FILE = "start_utc,end_utc,pue_ratio\n2020-01-01T00:00Z,2020-02-01T00:00Z,1.1\n"
+
+
+@pytest.mark.parametrize(
+    ("pue", "lines", "level", "says"),
+    [
+        (1.0, "", NOTE, "a PUE of 1 says that the site draws nothing besides its machines: is that so?"),
+        ({"query": "vector(1.3)"}, "", OK, "PUE 1.3 by query:vector(1.3) for the hour from "),
+        ({"query": "vector(1)"}, "", NOTE, "a PUE of 1 says that"),
+        ({"query": "vector(0.9)"}, "", FAIL, "PUE 0.9 by query:vector(0.9) for the hour from "),
+        ({"query": "nowhere{$selector}"}, "", NOTE, "it gives nothing there, so that hour has no grams"),
+        (
+            {"query": 'vector(1) or label_replace(vector(1), "feed", "b", "", "")'},
+            "",
+            FAIL,
+            "series: let it give one, as sum(...) / sum(...) does",
+        ),
+        ({"csv": "?"}, "2020-02-01T00:00Z,2090-01-01T00:00Z,1.4", OK, "2 figures, the last to 2090-01-01T00:00Z"),
+        ({"csv": "?"}, "", NOTE, "the last to 2020-02-01T00:00Z: later hours have no grams until it goes on"),
+        ({"csv": "?"}, "2020-02-01T00:00Z,2090-01-01T00:00Z,0.4", FAIL, "line 3: a PUE of 0.4 is below 1"),
+    ],
+)
+def test_the_pue_is_shown_with_its_source(
+    pue: dict[str, str] | float, lines: str, level: int, says: str, tmp_path: Path, server: RunningServer,
+    clock: RealClock,
+) -> None:  # fmt: skip
+    if isinstance(pue, dict) and "csv" in pue:
+        (tmp_path / "pue.csv").write_text(PUE_FILE + lines, encoding="utf-8")
+        pue = {"csv": str(tmp_path / "pue.csv")}
+    endpoint = {"url": server.url, "selector": '{site="bare"}'}
+    assert says in texts(findings(settings(tmp_path, server.url, prometheus=[endpoint], pue=pue), clock), level)
+
+
+def test_a_file_without_the_clusters_own_figures_fails(tmp_path: Path, server: RunningServer, clock: RealClock) -> None:
+    path = tmp_path / "pue.csv"
+    path.write_text(
+        "cluster,start_utc,end_utc,pue_ratio\nelse,2020-01-01T00:00Z,2090-01-01T00:00Z,1.1", encoding="utf-8"
+    )
+    found = findings(settings(tmp_path, server.url, pue={"csv": str(path)}), clock)
+    assert f"{path} has no PUE of cluster here: its hours have no grams" in texts(found, FAIL)
+
+
+def test_a_published_pue_is_shown_with_its_region_and_year(
+    tmp_path: Path, server: RunningServer, clock: RealClock
+) -> None:
+    place = {"cloud": "aws", "region": "eu-central-1", "pue": {"published": True}}
+    said = texts(findings(settings(tmp_path, server.url, **place), clock), OK)
+    assert "(published:aws/eu-central-1/2025 (region))" in said
+    assert "the cloud publishes" not in said
 
 
 def test_a_dead_cluster_does_not_hide_the_others_nor_the_stores(

@@ -109,6 +109,19 @@ def test_a_changed_price_is_seen_beside_what_is_stored(product: Product, tmp_pat
     assert "  energy as above\n  grams not as above" in said
 
 
+def test_a_pue_of_the_hours_own_is_asked_for_and_named(tmp_path: Path, server: RunningServer) -> None:
+    product = Product(tmp_path, server.url)
+    product.replace("pue = 1.2", 'pue = { query = "1 + hour(vector(time() - 1)) / 100" }')
+    said = product.call("doctor", "--explain", "node-1", HOUR).out
+    assert "times PUE 1.08 (query:1 + hour(vector(time() - 1)) / 100), times intensity = " in said
+    assert not product.warehouse.exists(), "an explanation writes nothing"
+    product.replace("1 + hour", "9 + hour")
+    assert (
+        "times PUE that is unknown, times intensity = unknown"
+        in product.call("doctor", "--explain", "node-1", HOUR).out
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

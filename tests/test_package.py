@@ -55,7 +55,9 @@ def test_importing_the_package_loads_nothing_heavy_and_touches_nothing() -> None
     } == set()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["sql", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["run", "--help"], ["sql", "--help"], ["grid", "fetch", "--help"]]
+)
 def test_help_loads_no_engine_and_touches_nothing(arguments: list[str]) -> None:
     modules, touched = _watched('import runpy; runpy.run_module("pipeline", run_name="__main__")', *arguments)
     assert touched == []

@@ -11,6 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.settings.clusters import ClusterSettings
 from pipeline.settings.energy import EnergySettings
 from pipeline.settings.intensity import IntensitySettings
+from pipeline.settings.market import MarginalSettings, MarketSettings
 from pipeline.settings.servers import HttpSettings, PrometheusEndpoint, PublishSettings, StoreSettings
 
 __all__ = [
@@ -45,6 +46,8 @@ class Settings(Part):
     warehouse: WarehouseSettings = WarehouseSettings()
     clusters: Annotated[tuple[ClusterSettings, ...], Field(min_length=1)]
     intensity: IntensitySettings = IntensitySettings()
+    market: MarketSettings | None = None
+    marginal: MarginalSettings = MarginalSettings()
     remote_write: tuple[StoreSettings, ...] = ()
     energy: EnergySettings = EnergySettings()
     publish: PublishSettings = PublishSettings()

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from pipeline.credentials import Part
 from pipeline.settings.energy import EnergySettings
 from pipeline.settings.intensity import IntensitySettings
+from pipeline.settings.pue import PueSettings, PueTable
 from pipeline.settings.scopes import HostSettings, PlatformSettings, refuse_loops
 from pipeline.settings.servers import PrometheusEndpoint
 from pipeline.settings.values import ClusterName, Moment
@@ -31,7 +32,7 @@ class ClusterSettings(Part):
     grid_zone: str | None = None
     cloud: Literal["aws", "gcp", "azure"] | None = None
     region: str | None = None
-    pue: Annotated[float, Field(ge=1.0, le=3.0)]
+    pue: PueSettings
     meters: tuple[CpuMeter, ...] = ("kepler", "kepler_legacy", "scaphandre")
     gpu_meters: tuple[GpuMeter, ...] = ("dcgm", "kepler")
     level: Literal["pod", "container"] = "pod"
@@ -60,6 +61,8 @@ class ClusterSettings(Part):
             )
         if (self.cloud is None) != (self.region is None):
             raise ValueError("cloud and region go together")
+        if isinstance(self.pue, PueTable) and self.pue.published and self.cloud is None:
+            raise ValueError("pue = { published = true } is of a cloud's region: give cloud and region, or pue = 1.2")
         for key, meters in (("meters", self.meters), ("gpu_meters", self.gpu_meters)):
             if len(set(meters)) < len(meters):
                 raise ValueError(f"{key} names a meter twice: the first of equally covered ones accounts")

@@ -1,7 +1,7 @@
 """The servers a configuration names: where samples are read, where series are written, the limits of each call."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -16,6 +16,7 @@ class PrometheusEndpoint(Credentials):
     url: Url
     selector: str = "{}"
     replica_of: str | None = None
+    transport: Literal["auto", "query", "remote_read"] = "auto"
 
 
 class StoreSettings(Credentials):

@@ -1,7 +1,7 @@
 """Publishing is a reconciliation: read what a store holds, write what it lacks, see it readable, compare.
 
-A key that holds another value than it should is pending: counted, reported, and left as it is, because a time
-series database cannot overwrite.
+A key whose samples sum up to another value than they should gets an adjusting entry where the hour's occasion allows
+one; else it is pending: counted, reported, and left as it is.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from pipeline.errors import RemoteWriteError, SchemaError
 from pipeline.sinks.horizons import Horizon
 from pipeline.sinks.remote_write import Sample, UnsettledWriteError
-from pipeline.sinks.rounds import Difference, Hour, Patience, Rounds, stamp_ms
+from pipeline.sinks.rounds import WORTH_RATIO, Difference, Hour, Occasion, Patience, Rounds, stamp_ms
 from pipeline.sinks.stores import DISPLAY_SERIES, REVISED_SERIES, Store
 from pipeline.window import to_ms
 
@@ -42,19 +42,22 @@ class PublishedHour:
 
     Attributes:
         hour_utc: left edge.
-        state: `yes`: the store holds exactly what it should; `no`: it does not (yet); `beyond_horizon`: never sent.
+        state: `yes`: the store holds what it should, but for what `reason` says; `no`: it does not (yet);
+            `beyond_horizon`: never sent.
         samples: samples the hour should have there.
         written: samples that this call added. A refused hour counts none, though some may have been stored.
+        corrections: those of them that stand beside an earlier sample of their key.
         pending: keys whose held sum differs from the wanted value.
         doubles: identical samples found twice, each counted once.
         cause: why not `yes`: a cause of RemoteWriteError, `pending`, `dry_run`; null otherwise.
-        reason: the same in one line, for people.
+        reason: the same in one line, for people; of `yes`: what differs too little to be written.
     """
 
     hour_utc: datetime
     state: State
     samples: int
     written: int = 0
+    corrections: int = 0
     pending: int = 0
     doubles: int = 0
     cause: str | None = None
@@ -76,6 +79,11 @@ class PublishReport:
         return sum(hour.written for hour in self.hours)
 
     @property
+    def corrections(self) -> int:
+        """Samples added beside an earlier one of their key."""
+        return sum(hour.corrections for hour in self.hours)
+
+    @property
     def pending(self) -> int:
         """Keys left with another value than they should have."""
         return sum(hour.pending for hour in self.hours)
@@ -92,7 +100,13 @@ class PublishReport:
 
 
 def publish(
-    store: Store, wanted: Mapping[datetime, Hour], clusters: Collection[str], run_id: str, *, dry_run: bool = False
+    store: Store,
+    wanted: Mapping[datetime, Hour],
+    clusters: Collection[str],
+    run_id: str,
+    occasions: Mapping[datetime, Occasion] | None = None,
+    *,
+    dry_run: bool = False,
 ) -> PublishReport:
     """Make `store` hold the wanted samples of each hour, oldest first.
 
@@ -100,8 +114,9 @@ def publish(
         store: the receiver; whoever calls holds its lock, for there is one publisher a store.
         wanted: hour to samples (`transforms.series.hour_series`, merged over `clusters`); each hour is looked up once.
         clusters: every cluster the hours are about. What the store holds of them at these hours and `wanted` lacks is
-            pending too; other clusters are never looked at.
+            corrected to nothing, or pending, too; other clusters are never looked at.
         run_id: names the probe series.
+        occasions: what may be written of an hour; `first` where there is none.
         dry_run: read and compare only.
 
     Raises:
@@ -117,7 +132,7 @@ def publish(
         )
     oldest_ms = to_ms(store.clock.now()) - horizon.length // timedelta(milliseconds=1)
     beyond = [hour for hour in hours if stamp_ms(hour) < oldest_ms]
-    publication = _Publication(Rounds(store, tuple(sorted(clusters)), run_id, dry_run=dry_run))
+    publication = _Publication(Rounds(store, tuple(sorted(clusters)), run_id, occasions or {}, dry_run=dry_run))
     for batch in _batches(hours[len(beyond) :], wanted, clusters):
         publication.take(batch)
     old = (
@@ -202,17 +217,20 @@ class _Publication:
 
 def _settled(hour: datetime, samples: int, before: Difference, after: Difference) -> PublishedHour:
     stamp = stamp_ms(hour)
-    missing, pending = after.missing_by_stamp()[stamp], after.pending[stamp]
+    unwritten, pending, slight = len(after.entries[stamp]), after.pending[stamp], after.slight[stamp]
     cause, reason = None, None
     if pending:
         cause, reason = "pending", f"{pending} series hold another value than the warehouse"
-    elif missing:
-        cause, reason = "dry_run", f"{missing} samples would be written"
+    elif unwritten:
+        cause, reason = "dry_run", f"{unwritten} samples would be written"
+    elif slight:
+        reason = f"{slight} series differ from the warehouse by at most {WORTH_RATIO:.1%}"
     return PublishedHour(
         hour_utc=hour,
         state="no" if cause else "yes",
         samples=samples,
-        written=before.missing_by_stamp()[stamp] - missing,
+        written=len(before.entries[stamp]) - unwritten,
+        corrections=before.corrections(stamp) - after.corrections(stamp),
         pending=pending,
         doubles=after.doubles[stamp],
         cause=cause,

@@ -1,16 +1,18 @@
 """One round of publishing: some hours of one store read, completed, seen readable and compared.
 
-No write is repeated before a read, whatever failed: a lost answer, a killed store and a second run all end in the same
-samples. Every request carries a probe, a series that is new with it: when the probe is readable, so is the request.
+A store cannot overwrite: a key whose samples sum up to another value than they should gets an adjusting entry, the
+difference, at the same stamp under the next `revision`. No write is repeated before a read, whatever failed: a lost
+answer, a killed store and a second run all end in the same samples. Every request carries a probe, a series that is new
+with it: when the probe is readable, so is the request.
 """
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from pipeline.errors import RemoteWriteError
 from pipeline.sinks.remote_write import Labels, Sample, UnsettledWriteError
@@ -19,7 +21,15 @@ from pipeline.units import MS_PER_MINUTE
 from pipeline.window import HOUR, Clock, Window, to_ms
 
 Hour: TypeAlias = Mapping[Key, float]
+# Why an hour is published now, which decides what may be written of it. What is not written is pending.
+#   first:     never published there: what is absent.
+#   between:   published before, and no milestone has passed since: nothing, it moves as a whole or not at all.
+#   milestone: what is absent, and differences that are worth an entry; smaller ones count as published.
+#   request:   a person asked: every difference.
+Occasion: TypeAlias = Literal["first", "between", "milestone", "request"]
 
+WORTH_RATIO = 1e-3  # of the wanted value: the least difference that is written without being asked for
+STORED_DIGITS_RATIO = 1e-11  # what entries that cancel may leave: VictoriaMetrics keeps twelve digits of each
 MAX_REQUEST_SAMPLES = 10_000
 VISIBLE_SECONDS = 60.0  # VictoriaMetrics shows a new series about 10 s after its 204
 POLL_SECONDS = 0.5
@@ -33,15 +43,36 @@ def stamp_ms(hour_utc: datetime) -> int:
 
 @dataclass
 class Difference:
-    """What a store lacks and what differs there, per hour."""
+    """What is to be written and what differs, by stamp.
 
-    missing: list[Sample] = field(default_factory=list)
+    Attributes:
+        entries: samples to write now: absent ones, and adjusting entries.
+        pending: keys that differ and have to wait.
+        slight: keys that differ by too little for an entry.
+        doubles: identical samples found twice.
+    """
+
+    entries: dict[int, list[Sample]] = field(default_factory=lambda: defaultdict(list))
     pending: Counter[int] = field(default_factory=Counter)
+    slight: Counter[int] = field(default_factory=Counter)
     doubles: Counter[int] = field(default_factory=Counter)
 
-    def missing_by_stamp(self) -> Counter[int]:
-        """Missing samples counted per stamp."""
-        return Counter(sample.stamp_ms for sample in self.missing)
+    def samples(self) -> list[Sample]:
+        """All entries."""
+        return list(itertools.chain.from_iterable(self.entries.values()))
+
+    def corrections(self, stamp: int) -> int:
+        """Entries beside a sample that is there already."""
+        return sum(dict(sample.labels).get("revision", "0") != "0" for sample in self.entries[stamp])
+
+
+def remainder(wanted: float, held: Collection[float]) -> float:
+    """What must be added to samples of one key and stamp so that they sum up to `wanted`; 0 where they do."""
+    if not held:
+        return wanted
+    rest = math.fsum([wanted, *(-value for value in held)])
+    lost_in_rounding = abs(rest) <= STORED_DIGITS_RATIO * max(map(abs, held))
+    return 0.0 if lost_in_rounding or equal(math.fsum(held), wanted) else rest
 
 
 class Patience:
@@ -75,12 +106,22 @@ class Rounds:
         store: the receiver.
         clusters: whose series are compared; others are never looked at.
         run_id: names the probes.
+        occasions: by hour; `first` where there is none.
         dry_run: read and compare only.
     """
 
-    def __init__(self, store: Store, clusters: tuple[str, ...], run_id: str, *, dry_run: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clusters: tuple[str, ...],
+        run_id: str,
+        occasions: Mapping[datetime, Occasion],
+        *,
+        dry_run: bool,
+    ) -> None:
         self._store = store
         self._clusters = clusters
+        self._occasions = occasions
         self._dry_run = dry_run
         self._probe: Sample | None = None
         began = to_ms(store.clock.now())  # one run publishes several times, and each of its probes must be a new series
@@ -101,8 +142,8 @@ class Rounds:
                 self._await_probe(min(VISIBLE_SECONDS, patience.left() / 2))
                 difference = self._difference(batch)
                 before = before or difference
-                if difference.missing and not self._dry_run:
-                    self._write(difference.missing, stamp_ms(max(batch)))
+                if difference.samples() and not self._dry_run:
+                    self._write(difference.samples(), stamp_ms(max(batch)))
                     difference = self._read_back(batch)
             except UnsettledWriteError as failure:
                 patience.wait(failure)
@@ -120,16 +161,37 @@ class Rounds:
                 held = {key: at[stamp] for answer in answers for key, at in answer.values.items() if stamp in at}
                 wanted = {key: value for key, value in samples.items() if key[0] == metric}
                 difference.doubles[stamp] += sum(answer.doubles[stamp] for answer in answers)
-                difference.missing += (
-                    Sample(metric, _first(key), stamp, value) for key, value in wanted.items() if key not in held
-                )
-                if metric in REVISED_SERIES:
-                    # A key held but not wanted should add up to nothing, which it does not do by itself.
-                    difference.pending[stamp] += sum(
-                        not equal(math.fsum(revisions.values()), wanted.get(key, 0.0))
-                        for key, revisions in held.items()
+                if metric in DISPLAY_SERIES:
+                    difference.entries[stamp] += (
+                        Sample(metric, key[1], stamp, value) for key, value in wanted.items() if key not in held
                     )
+                else:
+                    self._compare(hour, wanted, held, difference)
         return difference
+
+    def _compare(
+        self, hour: datetime, wanted: Hour, held: Mapping[Key, Mapping[str, float]], difference: Difference
+    ) -> None:
+        """One metric of one hour; a key held but not wanted should add up to nothing, which it does not by itself."""
+        stamp, occasion = stamp_ms(hour), self._occasions.get(hour, "first")
+        for key in {**held, **wanted}:
+            revisions, value = held.get(key, {}), wanted.get(key, 0.0)
+            rest, is_absent = remainder(value, revisions.values()), not revisions
+            if not rest and not is_absent:
+                continue
+            is_worth_it = not abs(rest) <= WORTH_RATIO * abs(value)  # a NaN is
+            may_write = {
+                "first": is_absent,
+                "between": False,
+                "milestone": is_absent or is_worth_it,
+                "request": True,
+            }
+            if may_write[occasion]:
+                difference.entries[stamp].append(Sample(key[0], _next_labels(key, revisions), stamp, rest))
+            elif is_worth_it:
+                difference.pending[stamp] += 1
+            else:
+                difference.slight[stamp] += 1
 
     def _write(self, samples: list[Sample], probe_stamp_ms: int) -> None:
         """Hours in order across requests, series together inside one."""
@@ -164,7 +226,7 @@ class Rounds:
         seen = self._await_probe(VISIBLE_SECONDS)
         while seen:
             difference = self._difference(batch)
-            if not difference.missing:
+            if not difference.samples():
                 return difference
             seen = clock.monotonic() < ends
             clock.sleep(POLL_SECONDS)
@@ -175,7 +237,7 @@ class Rounds:
         )
 
 
-def _first(key: Key) -> Labels:
-    """Labels of the first sample of a key; its `revision` is the number of samples that were there before it."""
-    metric, labels = key
-    return labels if metric in DISPLAY_SERIES else tuple(sorted((*labels, ("revision", "0"))))
+def _next_labels(key: Key, held: Collection[str]) -> Labels:
+    """Labels of a key's next sample: `revision` is the number of samples it holds, or the next that is free."""
+    revision = next(text for n in itertools.count(len(held)) if (text := str(n)) not in held)
+    return tuple(sorted((*key[1], ("revision", revision))))

@@ -30,10 +30,10 @@ ALWAYS_KNOWN = {
     "processes": ("hour_utc", "cluster", "node", "exe", "energy_joules", "meter", "method_version"),
     "quarantine": ("hour_utc", "cluster", "node", "check", "evidence", "method_version"),
 }  # fmt: skip
-KNOWN_IF_PRICED = (
-    "pue_ratio", "pue_source", "intensity_steps", "facility_energy_kwh", "intensity_zone", "intensity_provider",
-    "intensity_factor_type", "intensity_basis", "emissions_gco2e",
+KNOWN_BY_INTENSITY = (
+    "intensity_steps", "intensity_zone", "intensity_provider", "intensity_factor_type", "intensity_basis",
 )  # fmt: skip
+KNOWN_BY_PUE = ("pue_source", "facility_energy_kwh")
 
 
 def check_provenance(name: str, rows: pa.Table) -> None:
@@ -118,12 +118,18 @@ def _check_priced(rows: pa.Table) -> None:
         _refuse("emissions", rows, unknown, f"has a {column} that is none of {', '.join(allowed)}")
     missing = pc.equal(rows.column("intensity_quality"), pa.scalar(MISSING)).to_numpy()
     energetic = rows.column("energy_joules").to_numpy() != 0
-    for column in KNOWN_IF_PRICED:
-        _refuse("emissions", rows, _nulls(rows, column) & ~missing, f"is priced but has no {column}")
-    unpriced = _nulls(rows, "carbon_intensity_g_per_kwh") & energetic & ~missing
-    _refuse("emissions", rows, unpriced, "is priced but has no carbon_intensity_g_per_kwh")
-    invented = ~_nulls(rows, "emissions_gco2e") & energetic & missing
-    _refuse("emissions", rows, invented, "has grams although its intensity is missing")
+    without_pue = _nulls(rows, "pue_ratio")
+    required = {
+        **dict.fromkeys(KNOWN_BY_INTENSITY, ~missing),
+        **dict.fromkeys(KNOWN_BY_PUE, ~without_pue),
+        "carbon_intensity_g_per_kwh": energetic & ~missing,
+        "emissions_gco2e": ~missing & ~without_pue,
+    }
+    for column, known in required.items():
+        _refuse("emissions", rows, _nulls(rows, column) & known, f"is priced but has no {column}")
+    invented = ~_nulls(rows, "emissions_gco2e") & energetic
+    _refuse("emissions", rows, invented & missing, "has grams although its intensity is missing")
+    _refuse("emissions", rows, invented & without_pue, "has grams although it has no PUE")
 
 
 def _refuse(name: str, rows: pa.Table, wrong: Bools, what: str) -> None:

@@ -1,7 +1,7 @@
 """DuckDB views over the parquet tables: in memory for this program, in `carbon.duckdb` for everyone else.
 
-Views only, never rows: a `.duckdb` file locks its readers out while someone writes it. Paths are absolute; a table
-without a file is a typed empty view, because a glob that matches nothing is an error in DuckDB.
+Views and macros only, never rows: a `.duckdb` file locks its readers out while someone writes it. Paths are absolute; a
+table without a file is a typed empty view, because a glob that matches nothing is an error in DuckDB.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from pipeline.errors import StoreFull, StoreUnwritable
 from pipeline.sinks.partitions import has_files, make_folder, partition_glob, store_errors, sync_folder
-from pipeline.tables import REPLACED_TABLES, TABLES
+from pipeline.sinks.signals import MACROS, SIGNAL_VIEWS
+from pipeline.tables import APPEND_ONLY_TABLES, REPLACED_TABLES, TABLES
 
 DATABASE = "carbon.duckdb"
 STORAGE_VERSION = "v1.4.0"  # what the oldest supported DuckDB opens
@@ -36,6 +37,8 @@ NATURAL_KEYS = {
     "forecasts": "zone, provider, signal, factor_type, start_utc, end_utc, issued_utc, fetched_utc",
     "payloads": "payload_id, provider, url, fetched_utc",
     "pue": "cluster, source, start_utc, end_utc, updated_utc, fetched_utc",
+    "market_factors": ", ".join(TABLES["market_factors"].names),
+    "cluster_zones": ", ".join(TABLES["cluster_zones"].names),
     "revisions": "cluster, hour_utc, namespace, component, kind, revision, run_id",
     "quarantine": ", ".join(f'"{name}"' for name in TABLES["quarantine"].names),
     "hours": "cluster, hour_utc, store, state, reason, revision, run_id, written_utc",
@@ -57,10 +60,7 @@ DERIVED = {
             partition by cluster, hour_utc, store
             order by case when store is null then revision end desc nulls last, written_utc desc
         ) = 1""",
-    **{
-        name: f"from stored.{name}"
-        for name in ("intensity", "intensity_checks", "forecasts", "payloads", "pue", "runs", "closings")
-    },
+    **{name: f"from stored.{name}" for name in APPEND_ONLY_TABLES if name not in ("quarantine", "revisions", "hours")},
     "intensity_newest": """
         with edge as (
             select distinct zone, provider, signal, factor_type, unnest([start_utc, end_utc]) as edge_utc from intensity
@@ -99,6 +99,7 @@ DERIVED = {
         )
         select cluster, hour_utc, count(*) as nodes_expected, count(*) filter (seen) as nodes_seen
         from node_hours group by cluster, hour_utc""",
+    **SIGNAL_VIEWS,
 }
 
 
@@ -154,7 +155,8 @@ def refresh_database(root: Path) -> bool:
     """
     root = root.absolute()
     views = definitions(root)
-    digest = hashlib.sha256("\n".join(f"{name}: {query}" for name, query in views.items()).encode()).hexdigest()
+    named = (MACROS | views).items()
+    digest = hashlib.sha256("\n".join(f"{name}: {query}" for name, query in named).encode()).hexdigest()
     path = root / DATABASE
     if _digest(path) == digest:
         return False
@@ -184,6 +186,8 @@ def _build(path: Path, views: dict[str, str]) -> None:
 
 def _create(connection: duckdb.DuckDBPyConnection, views: dict[str, str]) -> None:
     connection.execute("create schema stored")
+    for name, expression in MACROS.items():
+        connection.execute(f"create macro {name} as {expression}")
     for name, query in views.items():
         connection.execute(f"create view {name} as {query}")
 

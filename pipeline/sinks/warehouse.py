@@ -39,7 +39,18 @@ from pipeline.sinks.plans import (
     plan,
 )
 from pipeline.sinks.table_checks import check_tables
-from pipeline.tables import HOURS, INTENSITY, INTENSITY_CHECKS, PROCESSES, QUARANTINE, REPLACED_TABLES, conform
+from pipeline.tables import (
+    FORECASTS,
+    HOURS,
+    INTENSITY,
+    INTENSITY_CHECKS,
+    PROCESSES,
+    PUE,
+    QUARANTINE,
+    REPLACED_TABLES,
+    TABLES,
+    conform,
+)
 from pipeline.window import HOUR, Clock, Window, parse_time
 
 __all__ = ["DayResult", "DayTables", "HourCommit", "Recovery", "RunStamp", "Warehouse"]
@@ -190,6 +201,29 @@ class Warehouse:
             and start_utc < $end and end_utc > $start"""
         named = {"zone": zone, "provider": provider, "signal": signal, "factor_type": factor_type}
         return conform(self._query(query, **named, start=window.start, end=window.end), INTENSITY_CHECKS)
+
+    def pue_vintages(self, cluster: str, source: str, window: Window) -> pa.Table:
+        """PUE rows of a cluster from one source that touch a window, superseded ones included."""
+        query = f"""select {", ".join(PUE.names)} from pue
+            where cluster = $cluster and source = $source and start_utc < $end and end_utc > $start"""
+        named = {"cluster": cluster, "source": source}
+        return conform(self._query(query, **named, start=window.start, end=window.end), PUE)
+
+    def forecasts(self, provider: str, zone: str, signal: str, factor_type: str, window: Window) -> pa.Table:
+        """FORECASTS rows of one provider and zone that touch a window: the newest of each step, in time order."""
+        query = f"""select {", ".join(FORECASTS.names)} from forecasts
+            where zone = $zone and provider = $provider and signal = $signal and factor_type = $factor_type
+            and start_utc < $end and end_utc > $start
+            qualify row_number() over (partition by start_utc, end_utc order by issued_utc desc, fetched_utc desc) = 1
+            order by start_utc, end_utc"""
+        named = {"zone": zone, "provider": provider, "signal": signal, "factor_type": factor_type}
+        return conform(self._query(query, **named, start=window.start, end=window.end), FORECASTS)
+
+    def declared(self, table: str) -> pa.Table:
+        """The newest declaration of each cluster in `market_factors` or `cluster_zones`, a withdrawal included."""
+        newest = f"from {table} qualify fetched_utc = max(fetched_utc) over (partition by cluster)"
+        schema = TABLES[table]
+        return conform(self._query(f"select {', '.join(schema.names)} from ({newest})"), schema)
 
     def hours_of_quality(self, cluster: str, quality: str) -> list[datetime]:
         """Hours of the cluster in which some energy is priced at that quality of intensity."""

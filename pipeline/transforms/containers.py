@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s, Samples
-from pipeline.transforms.attribution import Workloads, fold_workloads
-from pipeline.transforms.counters import Counters, Intervals, StampIndex, merge
+from pipeline.transforms.attribution import Workloads, fold_workloads, per_reading
+from pipeline.transforms.counters import Counters, Intervals, StampIndex, joined_intervals, merge
 from pipeline.transforms.folded import Name
-from pipeline.transforms.sockets import Summed
+from pipeline.transforms.sockets import NO_INTERVALS, Summed
+from pipeline.transforms.tails import estimate_tails
+
+SEEN, DEATH, RESTART = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,19 @@ class Used:
         intervals: when and how much.
         meter: the node meter of each interval.
         label: which of the containers' names held in each interval, -1 where none is known.
+        tail: `SEEN`, or why no sample shows an interval's energy: `DEATH` or `RESTART`.
     """
 
     containers: Containers
     intervals: Intervals
     meter: Int64s
     label: Int64s
+    tail: Int64s
+
+    def where(self, chosen: Bools) -> "Used":
+        """The chosen intervals."""
+        parts = self.meter[chosen], self.label[chosen], self.tail[chosen]
+        return Used(self.containers, self.intervals.where(chosen), *parts)
 
 
 def containers_of(samples: Samples, meter: Sequence[int]) -> Containers:
@@ -75,14 +85,17 @@ def containers_of(samples: Samples, meter: Sequence[int]) -> Containers:
     )
 
 
-def fold_containers(containers: Containers, summed: Summed, max_gap_ms: int, started_ms: Mapping[str, int]) -> Used:
-    """Containers are workloads as any; each of their sightings (what no gap above `max_gap_ms` cuts) may be a birth.
+def fold_containers(
+    containers: Containers, summed: Summed, max_gap_ms: int, started_ms: Mapping[str, int], outside: Sequence[str] = ()
+) -> Used:
+    """Containers are workloads as any, tails included; each of their sightings (what no gap cuts) may be a birth.
 
     Args:
         containers: counters that start at 0 with their container and with their exporter.
         summed: their node meters.
         max_gap_ms: the longest joined interval.
         started_ms: when pods started, by `namespace/pod`.
+        outside: ids under which the meter shows what ran outside containers, if it shows it.
     """
     samples = containers.counters
     begins = samples.first
@@ -94,9 +107,25 @@ def fold_containers(containers: Containers, summed: Summed, max_gap_ms: int, sta
         started_ms=_started(containers, begins, max_gap_ms, started_ms),
     )
     found = fold_workloads(sightings, summed.lenient, max_gap_ms)
+    never = np.zeros(len(containers.names), dtype=bool)
+    told = _told(containers, replace(found, code=owner[found.code]), summed, outside)
+    tails = estimate_tails(sightings, never, summed.metered, found, NO_INTERVALS, max_gap_ms, told)
+    tail = np.repeat([SEEN, DEATH, RESTART], [len(part.code) for part in (found, tails.deaths, tails.restarts)])
+    found = joined_intervals(found, tails.all)
     found = replace(found, code=owner[found.code])
     kept, source = summed.outside_holes(found, containers.meter[found.code])
-    return Used(containers, kept, containers.meter[kept.code], _label_at(found, containers, max_gap_ms)[source])
+    label = _label_at(found, containers, max_gap_ms)[source]
+    return Used(containers, kept, containers.meter[kept.code], label, tail[source])
+
+
+def _told(containers: Containers, found: Intervals, summed: Summed, outside: Sequence[str]) -> Bools:
+    """Node readings before which everything `outside` containers was counted: then nobody else used anything."""
+    told = np.full(len(summed.metered.readings.meter), len(outside) > 0)
+    for one in outside:
+        own = found.where(np.array([held == one for held in containers.ids], dtype=bool)[found.code])
+        lengths = replace(own, joules=(own.end_ms - own.start_ms).astype(np.float64))
+        told &= per_reading(summed.metered, lengths, containers.meter[own.code]) > 0
+    return told
 
 
 def _started(containers: Containers, begins: Bools, max_gap_ms: int, started_ms: Mapping[str, int]) -> Floats:

@@ -38,7 +38,8 @@ NO_PUE = Pue(None, None)
 def price(rows: pa.Table, answers: Mapping[datetime, Answer], pues: Mapping[datetime, Pue]) -> pa.Table:
     """`rows` with their price columns.
 
-    A row whose steps have energy but no intensity, or no PUE, is `missing`: grams null. No energy: grams 0.
+    A row whose steps have energy but no intensity, or whose hour has no PUE, has null grams; the quality of its
+    intensity stays what it is. No energy: grams 0.
 
     Args:
         rows: energy rows, each priced at its own step.
@@ -92,13 +93,14 @@ def _price(
     if total == 0:
         mean = float(np.mean(step_g_per_kwh))
         return provider_steps, facility_kwh, None if np.isnan(mean) else mean, 0.0
-    grams = _grams(joules, step_g_per_kwh, pue_ratio)
-    intensity = None if grams is None or facility_kwh is None else grams / facility_kwh
-    return provider_steps, facility_kwh, intensity, grams
+    factor = 1.0 if pue_ratio is None else pue_ratio
+    grams = _grams(joules, step_g_per_kwh, factor)
+    intensity = None if grams is None else grams / (total / JOULES_PER_KWH * factor)
+    return provider_steps, facility_kwh, intensity, None if pue_ratio is None else grams
 
 
-def _grams(joules: Floats, step_g_per_kwh: Floats, pue_ratio: float | None) -> float | None:
+def _grams(joules: Floats, step_g_per_kwh: Floats, pue_ratio: float) -> float | None:
     has_energy = joules > 0
-    if pue_ratio is None or np.isnan(step_g_per_kwh[has_energy]).any():
+    if np.isnan(step_g_per_kwh[has_energy]).any():
         return None
     return float((joules[has_energy] / JOULES_PER_KWH * pue_ratio * step_g_per_kwh[has_energy]).sum())

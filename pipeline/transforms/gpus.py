@@ -14,7 +14,8 @@ from pipeline.transforms.board_coverage import Sightings, Unplaced, covered, sig
 from pipeline.transforms.boards import NO_COUNTERS, Reports, Spans, beside, distinct, join_reports, number_reports
 from pipeline.transforms.counters import Intervals
 from pipeline.transforms.folded import Consumer, Cross, Folded, Marks, Name
-from pipeline.transforms.holders import SPLITS, Holder, Shares, share_out
+from pipeline.transforms.holders import SPLITS, WHOLE, Holder, Shares, share_out
+from pipeline.transforms.vacancies import Vacancies
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE
 
 COMPONENT = "gpu"
@@ -34,6 +35,7 @@ class Pieces:
     start_ms: Int64s
     end_ms: Int64s
     joules: Floats
+    estimated: Bools  # by `Vacancies`
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def fold_boards(samples: GpuSamples, max_gap_ms: int, ceiling_watts: float = CEI
     reports = number_reports(samples)
     joined, refused = join_reports(reports, max_gap_ms, ceiling_watts)
     shares = share_out(samples, reports)
-    pieces = _pieces(joined, reports, shares)
+    pieces = _pieces(joined, reports, shares, Vacancies.of(joined, reports, shares, max_gap_ms, ceiling_watts))
     seen = sightings(samples, reports)
     active, idle = _by_slot(covered(joined, seen, reports, max_gap_ms), pieces)
     consumers, consumer = _consumers(pieces, shares.holders)
@@ -95,7 +97,8 @@ def fold_boards(samples: GpuSamples, max_gap_ms: int, ceiling_watts: float = CEI
         idle=idle,
         bridged=Intervals(*bridged),
         consumers=consumers,
-        used=_used(pieces, consumer),
+        used=_used(pieces, consumer, pieces.holder >= 0),
+        tails=_used(pieces, consumer, (pieces.holder >= 0) & pieces.estimated),
         names=_Names.of(shares, reports, consumer, max_gap_ms).at,
         readings=_marks(reports.node[seen.report], seen.stamp_ms),
         restarts=_marks(reports.node[fallen.report], fallen.to_ms),
@@ -107,20 +110,28 @@ def fold_boards(samples: GpuSamples, max_gap_ms: int, ceiling_watts: float = CEI
     return FoldedGpus(folded, reports, refused, blank, pieces, consumer)
 
 
-def _pieces(joined: Spans, reports: Reports, shares: Shares) -> Pieces:
-    """Joined spans cut at slots and given to who held their board at the interval's end."""
+def _pieces(joined: Spans, reports: Reports, shares: Shares, vacancies: Vacancies) -> Pieces:
+    """Joined spans cut at slots and given to who held their board at the interval's end, and to nobody before or after.
+
+    Of a span that is partly vacant, nobody's part comes last.
+    """
     span, start, end = _cut(joined.start_ms, joined.end_ms)
     joules = _grains(joined.joules_until(span, end)) - _grains(joined.joules_until(span, start))
-    first, last = shares.at(joined.report[span], joined.to_ms[span])
-    row = np.repeat(np.arange(len(span)), last - first)
-    part = np.arange(len(row)) - np.repeat(np.cumsum(last - first) - last, last - first)
+    first, last = shares.at(joined.report[span], vacancies.told_ms[span])
+    count = last - first + vacancies.estimated[span]
+    row = np.repeat(np.arange(len(span)), count)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    vacant = place == (last - first)[row]
+    part, held = np.where(vacant, 0, first[row] + place), 1 - vacancies.free[span[row]]
+    upto, above = np.where(vacant, 1.0, held * shares.upto[part]), held * np.where(vacant, 1.0, shares.above[part])
     return Pieces(
         node=reports.node[joined.report[span[row]]],
-        holder=shares.holder[part],
-        split=shares.split[part],
+        holder=np.where(vacant, -1, shares.holder[part]),
+        split=np.where(vacant, WHOLE, shares.split[part]),
         start_ms=start[row],
         end_ms=end[row],
-        joules=_grains(joules[row] * shares.upto[part]) - _grains(joules[row] * shares.above[part]),
+        joules=_grains(joules[row] * upto) - _grains(joules[row] * above),
+        estimated=vacancies.estimated[span[row]],
     )
 
 
@@ -174,9 +185,9 @@ def _consumers(pieces: Pieces, holders: list[Holder]) -> tuple[list[Consumer], d
     return [Consumer(*pod) for pod in pods], {(n, h): number[n, holders[h].uid] for n, h in pairs}
 
 
-def _used(pieces: Pieces, consumer: dict[tuple[int, int], int]) -> Intervals:
-    """Intervals of consumers, sorted by (consumer, end)."""
-    held = np.flatnonzero(pieces.holder >= 0)
+def _used(pieces: Pieces, consumer: dict[tuple[int, int], int], chosen: Bools) -> Intervals:
+    """Intervals of consumers, sorted by (consumer, end): of pieces that somebody holds the `chosen`."""
+    held = np.flatnonzero(chosen)
     code = _numbered(pieces.node[held], pieces.holder[held], consumer)
     order = np.lexsort((pieces.end_ms[held], code))
     held = held[order]
@@ -213,8 +224,9 @@ class _Names:
         return cls(code[order], shares.stamp_ms[order], shares.holder[order], shares.holders, max_gap_ms)
 
     def at(self, hour_end_ms: int) -> dict[int, Name]:
-        """The latest full names seen from the hour's start to `max_gap` after it."""
-        inside = (self.stamp_ms > hour_end_ms - MS_PER_HOUR) & (self.stamp_ms <= hour_end_ms + self.max_gap_ms)
+        """The latest full names seen up to `max_gap` around the hour: who left at its beginning was seen before it."""
+        first_ms, last_ms = hour_end_ms - MS_PER_HOUR - self.max_gap_ms, hour_end_ms + self.max_gap_ms
+        inside = (self.stamp_ms >= first_ms) & (self.stamp_ms <= last_ms)
         pairs = zip(self.consumer[inside].tolist(), self.holder[inside].tolist(), strict=True)
         return {consumer: self.holders[holder].name for consumer, holder in dict(pairs).items()}
 

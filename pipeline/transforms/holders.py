@@ -76,6 +76,12 @@ class Shares:
         index = StampIndex.of(self.report, self.stamp_ms)
         return index.count_to(report, stamp_ms - 1), index.count_to(report, stamp_ms)
 
+    def held(self, report: Int64s, stamp_ms: Int64s) -> Int64s:
+        """How many parts of each scrape somebody holds; -1 where there was no such scrape."""
+        first, last = self.at(report, stamp_ms)
+        held = np.append(0, np.cumsum(self.holder >= 0))
+        return np.where(last > first, held[last] - held[first], -1)
+
 
 def share_out(samples: GpuSamples, reports: Reports) -> Shares:
     """The shares of all scrapes.

@@ -11,12 +11,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pipeline.samples import Bools, LegacySamples, Samples
-from pipeline.transforms.containers import Used, containers_of, fold_containers
+from pipeline.samples import Bools, Int64s, LegacySamples, Samples
+from pipeline.transforms.containers import RESTART, SEEN, Used, containers_of, fold_containers
 from pipeline.transforms.counters import Intervals, StampIndex, merge
 from pipeline.transforms.folded import Consumer, Folded, Marks, Name
 from pipeline.transforms.legacy_totals import in_joules, shares
+from pipeline.transforms.metered import Metered
 from pipeline.transforms.sockets import Parts, Summed, fold_parts
+from pipeline.transforms.tails import out_of_bridge, within_bridge
 
 COMPONENTS = ("package", "dram")
 SYSTEM = ("system_processes", "kernel_processes")
@@ -42,20 +44,23 @@ def fold_legacy(samples: LegacySamples, max_gap_ms: int, started_ms: Mapping[str
     containers = containers_of(
         samples.containers, [number.get((key[0], key[1]), -1) for key in _keys(samples.containers)]
     )
-    used = [fold_containers(containers, summed, max_gap_ms, started_ms)]
+    used = [fold_containers(containers, summed, max_gap_ms, started_ms, SYSTEM)]
     if len(samples.totals.code):
         used += _fold_totals(samples, number, nodes, max_gap_ms, started_ms)
-    consumers, intervals, names = _pods(used)
+    consumers, intervals, tail, names = _pods(used)
+    intervals, hidden = _within_bridge(intervals, tail == RESTART, consumers, metered)
+    active, idle = out_of_bridge(metered, hidden)
     readings, restarted = metered.readings, metered.pair[metered.restarted] + 1
     nothing = np.zeros(0, dtype=np.int64)
     return Folded(
         meter=samples.meter,
         meters=meters,
-        active=metered.active,
-        idle=metered.idle,
+        active=active,
+        idle=idle,
         bridged=metered.bridged,
         consumers=consumers,
         used=intervals,
+        tails=intervals.where(tail != SEEN),
         names=lambda _: names,
         readings=Marks(readings.meter, readings.stamp_ms),
         restarts=Marks(readings.meter[restarted], readings.stamp_ms[restarted]),
@@ -114,19 +119,36 @@ def _fold_totals(
     parts = _sum(samples.sockets, of_meter, [nodes.index(node) for node, _ in every], max_gap_ms)
     totals = in_joules(samples.totals, samples.versions)
     held = [nodes.index(key[0]) if key[0] in nodes else -1 for key in _keys(totals)]
-    used = fold_containers(containers_of(totals, held), whole, max_gap_ms, started_ms)
+    used = fold_containers(containers_of(totals, held), whole, max_gap_ms, started_ms, SYSTEM)
     components = [*COMPONENTS, *sorted({component for _, component in every} - set(COMPONENTS))]
     of_node = np.array([[of_meter.get((node, c), -1) for node in nodes] for c in components], dtype=np.int64)
     found = []
     for component, share in zip(COMPONENTS, shares(used, of_node, parts.metered), strict=False):
         meter = np.array([number.get((node, component), -1) for node in nodes], dtype=np.int64)[used.meter]
         there = (meter >= 0) & np.isfinite(share)
-        intervals = replace(used.intervals, joules=used.intervals.joules * share).where(there)
-        found.append(Used(used.containers, intervals, meter[there], used.label[there]))
+        part = replace(used, intervals=replace(used.intervals, joules=used.intervals.joules * share), meter=meter)
+        found.append(part.where(there))
     return found
 
 
-def _pods(used: Sequence[Used]) -> tuple[list[Consumer], Intervals, dict[int, Name]]:
+def _within_bridge(
+    intervals: Intervals, restarted: Bools, consumers: Sequence[Consumer], metered: Metered
+) -> tuple[Intervals, Intervals]:
+    """All intervals, and what restarts hid of each node meter: at most its bridge, also where totals were split.
+
+    A total may have scrapes that a component lacks: what such an interval hid is not told.
+    """
+    meter = np.array([consumer.meter for consumer in consumers], dtype=np.int64)[intervals.code]
+    index = StampIndex.of(metered.readings.meter, metered.readings.stamp_ms)
+    first, last = (index.find(meter, stamp_ms) for stamp_ms in (intervals.start_ms, intervals.end_ms))
+    known = restarted & (first >= 0) & (last == first + 1)
+    hidden = within_bridge(intervals.where(known), meter[known], metered)
+    joules = np.where(restarted, 0.0, intervals.joules)
+    joules[known] = hidden.joules
+    return replace(intervals, joules=joules), replace(hidden, code=meter[known])
+
+
+def _pods(used: Sequence[Used]) -> tuple[list[Consumer], Intervals, Int64s, dict[int, Name]]:
     """Containers of one pod are one consumer; pseudo containers are system; nameless ones stand for themselves."""
     names: dict[Consumer, Name | None] = {}
     of_interval: list[Consumer] = []
@@ -145,7 +167,8 @@ def _pods(used: Sequence[Used]) -> tuple[list[Consumer], Intervals, dict[int, Na
     every = Intervals(np.array([number[consumer] for consumer in of_interval], dtype=np.int64), *columns)
     order = np.lexsort((every.start_ms, every.end_ms, every.code))
     in_order = Intervals(every.code[order], every.start_ms[order], every.end_ms[order], every.joules[order])
-    return consumers, in_order, {number[c]: name for c, name in names.items() if name is not None}
+    tail = np.concatenate([one.tail for one in used])[order]
+    return consumers, in_order, tail, {number[c]: name for c, name in names.items() if name is not None}
 
 
 def _consumer(meter: int, container_id: str, name: Name | None) -> Consumer:

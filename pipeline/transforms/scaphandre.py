@@ -4,6 +4,8 @@ Scaphandre has no active counter: active is what its processes used, idle the re
 exceeds the registers; processes that do keep their joules, so that reconciliation sees the excess and judges it.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s, ScaphandreSamples
@@ -42,7 +44,7 @@ def fold_usage(usage: Usage) -> Folded:
     def intervals(joules: Floats) -> Intervals:
         return Intervals(code, usage.intervals.start_ms[interval], usage.intervals.end_ms[interval], joules)
 
-    consumers, names, shares = _consumers(usage, number)
+    consumers, names, shares, tails = _consumers(usage, number)
     wrapped = usage.intervals.wrapped[component, interval]
     gaps = _marks(usage, number, np.where(usage.unknown, usage.scrape_node, -1))
     return Folded(
@@ -53,6 +55,7 @@ def fold_usage(usage: Usage) -> Folded:
         bridged=intervals(filled[component, interval]),
         consumers=consumers,
         used=shares,
+        tails=tails,
         names=lambda _hour_end_ms: names,
         readings=_marks(usage, number, usage.reading_node),
         restarts=Marks(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)),
@@ -123,8 +126,8 @@ def _per_interval(usage: Usage, chosen: Bools) -> Floats:
     return sums.astype(np.float64)
 
 
-def _consumers(usage: Usage, number: Meters) -> tuple[list[Consumer], dict[int, Name], Intervals]:
-    """Everybody who used energy, their names, and their joined intervals sorted by (consumer, end)."""
+def _consumers(usage: Usage, number: Meters) -> tuple[list[Consumer], dict[int, Name], Intervals, Intervals]:
+    """Everybody who used energy, their names, their joined intervals by (consumer, end), and the estimated part."""
     container = np.where(usage.pod >= 0, -1, usage.container)  # whose pod is known is no container of its own
     pod = np.where(usage.guest >= 0, -1, usage.pod)
     container = np.where(usage.guest >= 0, -1, container)
@@ -132,7 +135,7 @@ def _consumers(usage: Usage, number: Meters) -> tuple[list[Consumer], dict[int, 
     distinct, holder = np.unique(keys, axis=1, return_inverse=True)
     consumers: list[Consumer] = []
     names: dict[int, Name] = {}
-    parts: list[tuple[Int64s, Int64s, Floats]] = []
+    parts: list[tuple[Int64s, Int64s, Floats, Bools]] = []
     for component in range(ACCOUNTED):
         given = (usage.per_joule[component] > 0)[usage.spent.code]
         first = len(consumers)
@@ -141,27 +144,40 @@ def _consumers(usage: Usage, number: Meters) -> tuple[list[Consumer], dict[int, 
                 names[len(consumers)] = _name(usage, whose)
             consumers.append(_consumer(usage, number.get((node, component), -1), whose))
         joules = usage.spent.joules[given] * usage.per_joule[component, usage.spent.code[given]]
-        parts.append((first + holder.ravel()[given], usage.spent.code[given], joules))
-    owner, interval, joules = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    return _used(usage, consumers, names, owner.astype(np.int64), interval.astype(np.int64), joules)
+        parts.append((first + holder.ravel()[given], usage.spent.code[given], joules, usage.tail[given]))
+    owner, interval, joules, tail = (np.concatenate([part[i] for part in parts]) for i in range(4))
+    return _used(usage, consumers, names, owner * max(len(usage.node), 1) + interval, joules, tail)
 
 
 def _used(
-    usage: Usage, consumers: list[Consumer], names: dict[int, Name], owner: Int64s, interval: Int64s, joules: Floats
-) -> tuple[list[Consumer], dict[int, Name], Intervals]:
-    """One entry a consumer and interval; consumers that used nothing anywhere are left out."""
+    usage: Usage, consumers: list[Consumer], names: dict[int, Name], place: Int64s, joules: Floats, tail: Bools
+) -> tuple[list[Consumer], dict[int, Name], Intervals, Intervals]:
+    """One entry a consumer and interval; consumers that used nothing anywhere are left out.
+
+    Args:
+        usage: what was measured.
+        consumers: everybody there may be.
+        names: theirs.
+        place: consumer times the number of intervals, plus interval, of each entry.
+        joules: of each entry.
+        tail: which entries are estimated.
+    """
     span = max(len(usage.node), 1)
-    cell, where = np.unique(owner * span + interval, return_inverse=True)
-    total = np.bincount(where.ravel(), joules, minlength=len(cell)).astype(np.float64)
+    cell, where = np.unique(place, return_inverse=True)
+    total, estimated = (
+        np.bincount(where.ravel(), part, minlength=len(cell)).astype(np.float64) for part in (joules, joules * tail)
+    )
     present, code = np.unique(cell // span, return_inverse=True)
     at = cell % span
     used = Intervals(code.ravel().astype(np.int64), usage.intervals.start_ms[at], usage.intervals.end_ms[at], total)
+    tails = replace(used, joules=estimated).where(estimated > 0)
     order = np.lexsort((used.end_ms, used.code))
     kept = {old: new for new, old in enumerate(present.tolist())}
     return (
         [consumers[old] for old in kept],
         {new: names[old] for old, new in kept.items()},
         used.where(order),  # type: ignore[arg-type] # an order selects like a mask
+        tails,
     )
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s, ScaphandreSamples
-from pipeline.transforms.counters import Intervals, StampIndex
+from pipeline.transforms.counters import Intervals, StampIndex, joined_intervals
 from pipeline.transforms.gauges import backward_steps
 from pipeline.transforms.registers import CEILING_WATTS
+from pipeline.transforms.scaphandre_edges import process_edges
 from pipeline.transforms.scaphandre_hosts import HostIntervals, HostScrapes, fold_hosts, host_numbers, merged
 from pipeline.transforms.scaphandre_labels import Holders, ProcessGauges, process_gauges
 from pipeline.transforms.sightings import Sightings
@@ -36,6 +37,7 @@ class Usage:
         label: label set of each entry.
         spent: its energy as the gauges speak of it; `code` is the interval.
         filled: entries of scrapes without any process, carried from the scrapes around.
+        tail: entries before a process' first power or after its last, estimated.
     """
 
     scrapes: HostScrapes
@@ -53,6 +55,7 @@ class Usage:
     label: Int64s
     spent: Intervals
     filled: Bools
+    tail: Bools
 
 
 def measure(samples: ScaphandreSamples, max_gap_ms: int, ceiling_watts: float = CEILING_WATTS) -> Usage:
@@ -78,11 +81,15 @@ def measure(samples: ScaphandreSamples, max_gap_ms: int, ceiling_watts: float = 
         intervals.joules[:, kept], intervals.wrapped[:, kept],
     )  # fmt: skip
     spent = backward_steps(interval, intervals.start_ms[interval], intervals.end_ms[interval], watts, max_gap_ms)
+    idle = _of_host(intervals, per_joule[:, kept]) - np.bincount(spent.code, spent.joules, minlength=kept.sum())
+    unseen, whose = process_edges(scrapes, intervals, gauges, idle, max_gap_ms)
+    tail = np.repeat([False, True], [len(label), len(whose)])
+    spent, label, filled = joined_intervals(spent, unseen), np.append(label, whose), np.append(filled, whose < 0)
     guest, pod, container = Holders.of(gauges, samples.pods).find(label, spent.start_ms, spent.end_ms, max_gap_ms)
     nodes = _nodes(scrapes, intervals, gauges, max_gap_ms)
     return Usage(
         scrapes, unknown, intervals, *nodes, per_joule[:, kept], gauges,
-        guest, pod, container, label, spent, filled,
+        guest, pod, container, label, spent, filled, tail,
     )  # fmt: skip
 
 
@@ -148,6 +155,13 @@ def _per_joule(samples: ScaphandreSamples, scrapes: HostScrapes, intervals: Host
     shares = np.stack((package, np.where(old, 0.0, dram)))
     per_joule: Floats = np.divide(shares, host, out=np.full_like(shares, np.nan), where=known)
     return per_joule
+
+
+def _of_host(intervals: HostIntervals, per_joule: Floats) -> Floats:
+    """The packages' joules, as many times as the host has what they have; 0 where they stood still."""
+    package = intervals.joules[0]
+    joules: Floats = np.divide(package, per_joule[0], out=np.zeros_like(package), where=per_joule[0] > 0)
+    return joules
 
 
 def _versions(samples: ScaphandreSamples, scrapes: HostScrapes, intervals: HostIntervals, max_gap_ms: int) -> Floats:

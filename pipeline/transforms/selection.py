@@ -69,11 +69,12 @@ class Vintages:
     """Intensity vintages of one cluster's zones, ready to be asked hour by hour.
 
     Args:
-        table: schema INTENSITY; average signal only, any providers.
+        table: schema INTENSITY, any providers.
+        signal: the only one looked at; prices are made of averages.
     """
 
-    def __init__(self, table: pa.Table) -> None:
-        rows = [row for row in table.to_pylist() if row["signal"] == "average"]
+    def __init__(self, table: pa.Table, signal: str = "average") -> None:
+        rows = [row for row in table.to_pylist() if row["signal"] == signal]
         oldest = EPOCH - timedelta(days=1)
         rows.sort(key=lambda row: (row["fetched_utc"], row["updated_utc"] or oldest))
         self._rows = rows

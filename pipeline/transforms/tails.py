@@ -1,10 +1,11 @@
 """Unseen tails: what workloads used that no sample of theirs shows, estimated from their last known power.
 
 A workload that is gone at the next reading of its node used energy for half of that interval on average; unless its
-last sample is a final total, those joules are in no counter of it and sit in the node's system. At a restart of the
-exporter each workload's counter begins anew in the middle of an interval; what it used before that was filled in with
-the node's bridge, which is booked as idle. Both are capped by where they are taken from, interval by interval, so that
-sums stay.
+last sample is a final total, those joules are in no counter of it and sit in the node's system. Where the meter shows
+its system, they are what is left beside that, which tells better than a half how long the workload lived. At a restart
+of the exporter each workload's counter begins anew in the middle of an interval; what it used before that was filled in
+with the node's bridge, which is booked as idle. All are capped by where they are taken from, interval by interval, so
+that sums stay.
 """
 
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pipeline.samples import Bools, Floats, Int64s
 from pipeline.transforms.attribution import Workloads, per_reading
 from pipeline.transforms.counters import Intervals, StampIndex, joined_intervals
 from pipeline.transforms.metered import Metered
+from pipeline.units import MS_PER_HOUR
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,7 @@ class Tails:
 
     def out_of_bridge(self, metered: Metered, meter: Int64s) -> tuple[Intervals, Intervals]:
         """Active and idle energy of node meters with what restarts hid moved from idle to active; `meter` of a code."""
-        moved = per_reading(metered, self.restarts, meter[self.restarts.code])[metered.pair[metered.joined] + 1]
-        active, idle = metered.active, metered.idle
-        return replace(active, joules=active.joules + moved), replace(idle, joules=np.maximum(idle.joules - moved, 0.0))
+        return out_of_bridge(metered, replace(self.restarts, code=meter[self.restarts.code]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,13 @@ class _Known:
 
 
 def estimate_tails(
-    workloads: Workloads, final: Bools, metered: Metered, used: Intervals, host: Intervals, max_gap_ms: int
+    workloads: Workloads,
+    final: Bools,
+    metered: Metered,
+    used: Intervals,
+    host: Intervals,
+    max_gap_ms: int,
+    told: Bools | None = None,
 ) -> Tails:
     """Tails at deaths and at restarts.
 
@@ -62,22 +68,35 @@ def estimate_tails(
         used: intervals of the counters.
         host: what the meter itself shows outside workloads (`code` numbers node meters).
         max_gap_ms: how far back a power may lie from the end of an interval it is used for (locality).
+        told: node readings before which `used` and `host` hold all that others used; None: nowhere.
     """
     known = _known(workloads, metered, used)
     restarts = _at_restarts(known, metered, max_gap_ms)
-    deaths = _at_deaths(workloads, final, known, metered, max_gap_ms)
-    bridged, active = _by_reading(metered, metered.bridged.joules), _by_reading(metered, metered.active.joules)
+    lived = np.full(len(metered.readings.meter), 0.5) if told is None else np.where(told, 1.0, 0.5)
+    deaths = _at_deaths(workloads, final, known, metered, lived, max_gap_ms)
+    active = per_reading(metered, metered.active, metered.active.code)
     room = active - per_reading(metered, used, known.meter) - per_reading(metered, host, host.code)
     return Tails(
-        deaths=_capped(deaths, workloads.meter, metered, np.maximum(room, 0.0)),
-        restarts=_capped(restarts, workloads.meter, metered, bridged),
+        deaths=_capped(deaths, workloads.meter[deaths.code], metered, np.maximum(room, 0.0)),
+        restarts=within_bridge(restarts, workloads.meter[restarts.code], metered),
     )
 
 
-def _by_reading(metered: Metered, joined_joules: Floats) -> Floats:
-    joules = np.zeros(len(metered.readings.meter))
-    joules[metered.pair[metered.joined] + 1] = joined_joules
-    return joules
+def within_bridge(hidden: Intervals, meter: Int64s, metered: Metered) -> Intervals:
+    """What restarts hid, all of one interval of its node `meter` together no more than its bridge."""
+    return _capped(hidden, meter, metered, per_reading(metered, metered.bridged, metered.bridged.code))
+
+
+def out_of_bridge(metered: Metered, hidden: Intervals) -> tuple[Intervals, Intervals]:
+    """Active and idle energy of node meters with what restarts hid of each (`code`) moved from idle to active."""
+    moved = per_reading(metered, hidden, hidden.code)
+    index = StampIndex.of(metered.readings.meter, metered.readings.stamp_ms)
+
+    def plus(part: Intervals, sign: int) -> Intervals:
+        joules = part.joules + sign * moved[index.find(part.code, part.end_ms)]
+        return replace(part, joules=np.maximum(joules, 0.0))
+
+    return plus(metered.active, 1), plus(metered.idle, -1)
 
 
 def _known(workloads: Workloads, metered: Metered, used: Intervals) -> _Known:
@@ -119,8 +138,14 @@ def _at_restarts(known: _Known, metered: Metered, max_gap_ms: int) -> Intervals:
     return found.where(lost > 0)
 
 
-def _at_deaths(workloads: Workloads, final: Bools, known: _Known, metered: Metered, max_gap_ms: int) -> Intervals:
-    """Last power times half the interval after the last sample of a run that does not go on counting."""
+def _at_deaths(
+    workloads: Workloads, final: Bools, known: _Known, metered: Metered, lived: Floats, max_gap_ms: int
+) -> Intervals:
+    """Last power times what was `lived` (per node reading that ends it) of the interval after a run's last sample.
+
+    Whether a counter began with its workload is told by the `max_gap_ms` before: not across an hour's edge, beyond
+    which another cut would see less of them.
+    """
     used, readings = known.intervals, metered.readings
     samples, count = workloads.counters, len(readings.meter)
     index = StampIndex.of(samples.code, samples.stamp_ms)
@@ -137,8 +162,10 @@ def _at_deaths(workloads: Workloads, final: Bools, known: _Known, metered: Meter
     gone &= ~returns | ((there < samples.stamp_ms[after]) & (samples.value[after] < samples.value[sample]))
     at = np.flatnonzero(gone & ~final[samples.label[sample]])
     power = _last_power(known, at, there[at], max_gap_ms, known.watts)
-    power = np.where(np.isfinite(power), power, _last_power(known, at, there[at], max_gap_ms, known.began))
-    lost = power * (there[at] - used.end_ms[at]) / 2
+    began = _last_power(known, at, there[at], max_gap_ms, known.began)
+    within_hour = used.end_ms[at] // MS_PER_HOUR == (there[at] - 1) // MS_PER_HOUR
+    power = np.where(np.isfinite(power) | ~within_hour, power, began)
+    lost = power * (there[at] - used.end_ms[at]) * lived[following[at]]
     found = Intervals(used.code[at], used.end_ms[at], there[at], lost)
     return found.where(np.isfinite(lost) & (lost > 0))
 
@@ -146,7 +173,7 @@ def _at_deaths(workloads: Workloads, final: Bools, known: _Known, metered: Meter
 def _capped(tails: Intervals, meter: Int64s, metered: Metered, most: Floats) -> Intervals:
     """All tails of one node interval together no more than `most` of it."""
     index = StampIndex.of(metered.readings.meter, metered.readings.stamp_ms)
-    at = index.find(meter[tails.code], tails.end_ms)
+    at = index.find(meter, tails.end_ms)
     wanted = np.bincount(at, tails.joules, minlength=len(most))
     share = np.divide(most, wanted, out=np.ones_like(most), where=wanted > most)
     return Intervals(tails.code, tails.start_ms, tails.end_ms, tails.joules * share[at])

@@ -17,7 +17,9 @@ from pipeline import config, credentials, errors, settings, tables
 from pipeline.checks import check_energy, check_prices
 from pipeline.cli import app
 from pipeline.report import CHECK_FAILED, PARTIAL_FAILURE
+from pipeline.settings.market import SCOPES
 from pipeline.sinks.publish import RunNumbers, pipeline_series
+from pipeline.sinks.signals import MACROS
 from pipeline.sinks.sql import question, shipped_queries
 from pipeline.sinks.stores import DISPLAY_SERIES, PROBE, REVISED_SERIES
 from pipeline.sinks.views import DERIVED
@@ -68,9 +70,9 @@ def sections(page: Path) -> dict[str, str]:
 REFERENCE = sections(ROOT / "docs" / "reference.md")
 
 
-def table(heading: str) -> Rows:
-    """The cells of the one table under a heading of the reference, without its two head lines."""
-    lines = [line for line in REFERENCE[heading].splitlines() if line.startswith("|")]
+def table(heading: str, page: Mapping[str, str] = REFERENCE) -> Rows:
+    """The cells of the one table under a heading, of the reference unless told, without its two head lines."""
+    lines = [line for line in page[heading].splitlines() if line.startswith("|")]
     assert len(lines) > 2, f"no table under {heading!r}"
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -195,6 +197,16 @@ def test_every_table_and_view_is_documented_and_no_other() -> None:
     assert {codes(h)[0] for h in headings} == set(tables.TABLES)
     derived = {name for name in DERIVED if "." not in name} - set(tables.TABLES)
     assert set(first_codes("Views")) == derived
+
+
+def test_every_macro_is_documented_and_no_other() -> None:
+    assert set(first_codes("Macros")) == set(MACROS)
+
+
+def test_every_scope_is_named_in_the_methodology_as_the_program_names_it() -> None:
+    named = table("13. Other totals over the same energy", sections(ROOT / "docs" / "methodology.md"))
+    assert {(codes(row[0])[0], codes(row[1])[0]): row[3] for row in named} == SCOPES
+    assert SCOPES["average", "direct"] in (ROOT / "dashboards" / "overview.json").read_text(encoding="utf-8")
 
 
 def test_the_key_of_emissions_is_documented() -> None:

@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.job import Job
+from pipeline.prices import Fresh
 from pipeline.settings import Settings
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
 from pipeline.site import Site, open_site
 from pipeline.tables import EMISSIONS, INTENSITY, NODE_ENERGY, QUARANTINE
+from pipeline.tables import PUE as PUE_SCHEMA
 from pipeline.transforms.revisions import revision_rows
-from pipeline.transforms.selection import Vintages
 from pipeline.transforms.sheet import ENERGY
 from pipeline.window import HOUR, Window
 
@@ -92,8 +93,9 @@ def node_rows(hours: list[datetime]) -> pa.Table:
 def fold(given: Settings, hours: list[datetime], now: datetime, run_id: str = "fold", steps: int = 1) -> Warehouse:
     """Commit these hours' energy, priced with whatever the warehouse knows at `now`."""
     here, warehouse = site(given, now), Warehouse(Path(given.warehouse.path))
-    vintages = Vintages(here.prices.held(warehouse, Window(hours[0], hours[-1] + HOUR)))
-    priced, _ = here.prices.price(energy_rows(hours, steps), vintages, now)
+    nothing_new = Fresh(INTENSITY.empty_table(), PUE_SCHEMA.empty_table())
+    known = here.prices.known(warehouse, Window(hours[0], hours[-1] + HOUR), nothing_new)
+    priced, _ = here.prices.price(energy_rows(hours, steps), known, now)
     stamp, nodes = RunStamp(run_id, now, here.digest), node_rows(hours)
     for day in sorted({hour.date() for hour in hours}):
         of_day = [hour for hour in hours if hour.date() == day]

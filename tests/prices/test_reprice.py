@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from pipeline import tables
 from pipeline.reprice import overtaken, priced_hours, reprice
 from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import Warehouse
@@ -213,7 +214,7 @@ def test_overtaken_looks_at_spans_and_times_only(tmp_path: Path) -> None:
 
     def found(*rows: dict[str, Any], carried: tuple[datetime, ...] = (), now: datetime = LATER) -> list[int]:
         table = pa.Table.from_pylist(list(rows), INTENSITY)
-        return [HOURS.index(hour) for hour in sorted(overtaken(known, table, carried, now))]
+        return [HOURS.index(hour) for hour in sorted(overtaken(known, table, tables.PUE.empty_table(), carried, now))]
 
     assert found(vintage(HOURS[2], 1.0, FOLDED)) == []
     assert found(vintage(HOURS[2], 1.0, FOLDED + HOUR)) == [2]

@@ -149,6 +149,7 @@ def test_revisions_hold_old_and_new_figures_and_only_of_hours_that_had_some(tmp_
     assert (shop["cause"], shop["rows_changed"], shop["revision"]) == ("intensity", 2, 1)
 
 
+WITHOUT_PUE = dict.fromkeys(("pue_ratio", "pue_source", "facility_energy_kwh", "emissions_gco2e"))
 BREACHES = {
     "comes twice": lambda e, n: ([*e, e[0]], n),
     "breaks P1": lambda e, n: (e, [n[0] | {"metered_joules": n[0]["metered_joules"] * (1 + 1e-8)}]),
@@ -157,7 +158,10 @@ BREACHES = {
     "has no meter": lambda e, n: ([e[0] | {"meter": None}, *e[1:]], n),
     "has no method_version": lambda e, n: (e, [n[0] | {"method_version": None}]),
     "has no pue_source": lambda e, n: ([e[0] | {"pue_source": None}, *e[1:]], n),
+    "has no facility_energy_kwh": lambda e, n: ([e[0] | {"facility_energy_kwh": None}, *e[1:]], n),
     "grams although": lambda e, n: ([e[0] | {"intensity_quality": "missing"}, *e[1:]], n),
+    "grams although it has no PUE": lambda e, n: ([e[0] | {"pue_ratio": None}, *e[1:]], n),
+    "has no intensity_provider": lambda e, n: ([e[0] | WITHOUT_PUE | {"intensity_provider": None}, *e[1:]], n),
     "no number": lambda e, n: ([e[0] | {"tail_joules": float("nan")}, *e[1:]], n),
     "kind that is none": lambda e, n: ([e[0] | {"kind": "sytem"}, *e[1:]], n),
     "not committed": lambda e, n: ([*e, e[0] | {"hour_utc": HOURS[5]}], n),
@@ -188,6 +192,15 @@ def test_a_missing_price_is_null_and_allowed(tmp_path: Path) -> None:
         Warehouse(tmp_path), rows.complete(HOURS[:1]), rows.tables([row], [rows.metered(HOURS[0], 3.6e6, 0, 0)])
     )
     assert rows.contents(tmp_path)["emissions"][0]["emissions_gco2e"] is None
+
+
+def test_a_missing_pue_is_null_beside_an_intensity_that_is_known(tmp_path: Path) -> None:
+    row = rows.pod(HOURS[0], "web", 3.6e6, **WITHOUT_PUE)
+    rows.commit(
+        Warehouse(tmp_path), rows.complete(HOURS[:1]), rows.tables([row], [rows.metered(HOURS[0], 3.6e6, 0, 0)])
+    )
+    (found,) = rows.contents(tmp_path)["emissions"]
+    assert (found["emissions_gco2e"], found["intensity_quality"]) == (None, "measured")
 
 
 def test_hours_that_have_not_ended_or_lie_in_another_day_are_refused(tmp_path: Path) -> None:

@@ -278,9 +278,8 @@ def _add_tails(
             there = _death(pods[uid], final.get(uid, set()), end, meter, restarts, max_gap_ms)
             if there is not None:
                 power = _power(pods[uid], own[: number + 1], there, max_gap_ms, steady=True)
-                power = (
-                    _power(pods[uid], own[: number + 1], there, max_gap_ms, steady=False) if power is None else power
-                )
+                if power is None and end // HOUR_MS == (there - 1) // HOUR_MS:  # births are told by what lies before
+                    power = _power(pods[uid], own[: number + 1], there, max_gap_ms, steady=False)
                 deaths[there].append((uid, end, (power or Fraction(0)) * (there - end) / 2))
             if not _steady(pods[uid], own[number]) and meter.before[end] == start and _contains(start, end, restarts):
                 power = _power(pods[uid], own[:number], end, max_gap_ms, steady=True)

@@ -82,8 +82,12 @@ def test_p6_missing_keeps_the_energy_and_has_no_grams() -> None:
 
 
 def test_without_a_pue_there_are_no_grams() -> None:
-    (found,) = priced(row(3.6e6), by=NESO, pue_ratio=None)
+    (found,) = priced(row(1e6, [9e5, 1e5]), by=NESO, pue_ratio=None)
     assert (found["emissions_gco2e"], found["facility_energy_kwh"], found["pue_ratio"]) == (None, None, None)
+    assert found["carbon_intensity_g_per_kwh"] == pytest.approx(120.0), "what is known of the grid stays"
+    assert found["intensity_quality"] == "measured"
+    (idle,) = priced(row(0.0), by=NESO, pue_ratio=None)
+    assert (idle["emissions_gco2e"], idle["facility_energy_kwh"]) == (0.0, None)
 
 
 def test_f27_no_energy_is_no_grams_at_the_time_mean() -> None:

@@ -159,7 +159,7 @@ def test_labels_that_come_late_hold_for_the_process_first_samples() -> None:
     made.process(7, flat(30, [s for s in AT if born <= s < born + 60]), container_id="c1")
     made.process(7, flat(30, late), **POD)
     energy = fold_both_ways(made, 0, 2)
-    assert joules(energy, "shop/web") == pytest.approx(30 * (1800 + 30))
+    assert joules(energy, "shop/web") == pytest.approx(30 * (1800 + 30 + 15))  # 15 s before its first power
     assert len(where(energy.rows, hour=0, kind="workload")) == 1
 
 

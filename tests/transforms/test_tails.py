@@ -144,6 +144,17 @@ def test_a_tail_is_split_at_the_hour_it_crosses() -> None:
     assert tail(energy, "uid", hour=1) == pytest.approx(300)
 
 
+def test_a_pod_seen_once_has_no_tail_across_the_hour_for_another_cut_may_take_it_for_born() -> None:
+    # 600 s after the sample before: hour 11, whose extract begins at 10:50, sees one of 200 J alone
+    at = [second + 15 for second in AT]
+    made = Stated()
+    made.node(line(100, at), line(50, at)).pod("uid", [(clock("10:49:45"), 100.0), (clock("10:59:45"), 200.0)])
+    assert tail(fold_both_ways(made, 0, 2), "uid") == 0.0
+    once = Stated()
+    once.node(line(100, at), line(50, at)).pod("uid", [(clock("10:59:45"), 200.0)])
+    assert tail(fold_both_ways(once, 0, 2), "uid") == 0.0
+
+
 def test_nothing_is_unseen_where_the_node_was_not_seen_either() -> None:
     at = [*scrapes("09:45", "10:20"), *scrapes("10:40", "11:15")]
     made = Stated()

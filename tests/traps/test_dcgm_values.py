@@ -112,8 +112,9 @@ def test_a_board_that_loses_its_pod_is_idle_from_then_on() -> None:
     """4 (d). With pod="" its power is nobody's."""
     boards = Boards().held(cut(STEADY, -9e9, SWITCH), "one-0").energy(cut(STEADY, SWITCH, 9e9))
     energy = boards.fold()
-    assert by_pod(energy)["one-0"] == pytest.approx(120_000)
-    assert by_pod(energy)["idle"] == pytest.approx(240_000)
+    # half of the interval in which it was lost is nobody's, at the free board's own power
+    assert by_pod(energy)["one-0"] == pytest.approx(121_500)
+    assert by_pod(energy)["idle"] == pytest.approx(238_500)
 
 
 def test_a_pod_that_holds_an_idle_board_has_its_idle_power() -> None:

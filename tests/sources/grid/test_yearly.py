@@ -89,8 +89,3 @@ def test_every_figure_of_the_table_is_an_intensity() -> None:
         for average in averages:
             assert 0 <= average.g_per_kwh < 2_000, average
             assert average.release > average.year - 1, average
-
-
-def test_a_published_pue_is_a_hint_with_its_origin() -> None:
-    assert yearly.published_pue("aws", "us-east-1") == "1.15 (region, 2025)"
-    assert yearly.published_pue(None, None) is None
