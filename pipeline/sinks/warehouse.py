@@ -165,10 +165,6 @@ class Warehouse:
         """HOURS rows: the newest fold row of each hour of the cluster, in time order."""
         return self._hours("cluster = $cluster and store is null", window, cluster=cluster)
 
-    def published(self, cluster: str, store: str, window: Window | None = None) -> pa.Table:
-        """HOURS rows: the newest row of each hour of the cluster about one store, in time order."""
-        return self._hours("cluster = $cluster and store = $store", window, cluster=cluster, store=store)
-
     def quarantine(self, cluster: str, day: date) -> pa.Table:
         """QUARANTINE rows of the commits that emissions carries: to be handed on when an hour is only priced anew."""
         query = """select * exclude (written_date) from quarantine

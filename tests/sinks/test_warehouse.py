@@ -462,6 +462,5 @@ def test_hours_of_stores_and_windows_are_read_apart(tmp_path: Path) -> None:
             | {"state": state, "written_utc": datetime(2026, 11, 3, written, tzinfo=UTC)}
         )
         warehouse.append("hours", pa.Table.from_pylist([row], schema=schema), "run-1", date(2026, 11, 3))
-    assert [row["state"] for row in warehouse.published(CLUSTER, "vm").to_pylist()] == ["yes"]
     assert warehouse.hours(CLUSTER, Window(HOURS[1], HOURS[3])).column("hour_utc").to_pylist() == HOURS[1:3]
     assert warehouse.hours("other").num_rows == 0
