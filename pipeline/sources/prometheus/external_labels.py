@@ -13,7 +13,7 @@ from pipeline.sources.prometheus.selectors import Matcher
 
 BEGIN = "  external_labels:"
 ENTRY = re.compile(r"    (\S.*?): (.+)")
-PLAIN = re.compile(r"[^\s\"'|>&*!%@`{}\[\],#?:-][^#]*|")
+PLAIN = re.compile(r"[^\s\"'|>&*!%@`{}\[\],#?:-][^#]*")
 
 
 class Query(NamedTuple):

@@ -14,6 +14,7 @@ from pipeline.window import Clock
 
 PIECE_BYTES = 1 << 18
 PIECES_AHEAD = 48
+THREAD = "carbon-etl stream"
 
 
 class NotStreamed(SourceError):
@@ -51,7 +52,7 @@ class Stream:
             NotStreamed: a 200 of another media type.
             SourceError: as `BoundedSession.request`.
         """
-        threading.Thread(target=self._ask, args=(where, url, body, headers), daemon=True).start()
+        threading.Thread(target=self._ask, args=(where, url, body, headers), name=THREAD, daemon=True).start()
         left_seconds, size, ended = self._timeout_seconds, 0, False
         try:
             while True:
@@ -84,7 +85,7 @@ class Stream:
         self._over.set()
         self._room.release()
         if self._response is not None:
-            with suppress(RuntimeError):  # it has just come to its end
+            with suppress(RuntimeError, ValueError):  # it has just come to its end
                 self._response.raw.shutdown()
 
     def _ask(self, where: str, url: str, body: bytes, headers: Mapping[str, str]) -> None:

@@ -1,0 +1,138 @@
+"""Protobuf messages, many at a time: "the next field of every message at once". And the few that we write, one by one.
+
+Positions are bytes of one body. Format: protobuf's "Encoding" page; groups, which nobody sends, are refused.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.samples import Bools, Int64s
+
+Bytes = NDArray[np.uint8]
+Unsigned = NDArray[np.uint64]
+
+VARINT, FIXED64, CONTENT, FIXED32 = 0, 1, 2, 5
+MOST_VARINT_BYTES = 10
+_SEVEN, _LOW = np.uint64(7), np.uint64(127)
+_FIXED_BYTES = np.array([0, 8, 0, 0, 0, 4, 0, 0], dtype=np.int64)
+
+
+class Fields(NamedTuple):
+    """Fields of many messages, message by message, in the order of each.
+
+    Attributes:
+        owner: which message.
+        number: of the field.
+        wire: wire type.
+        start: first byte of its content.
+        end: the byte after it.
+        value: of a varint, else 0.
+    """
+
+    owner: Int64s
+    number: Int64s
+    wire: Int64s
+    start: Int64s
+    end: Int64s
+    value: Unsigned
+
+    def of(self, number: int, wire: int) -> "Fields":
+        """Those of one number, which must have that wire type.
+
+        Raises:
+            ValueError: one has another.
+        """
+        rows = self.number == number
+        if np.any(self.wire[rows] != wire):
+            raise ValueError(f"field {number} is of another type")
+        return self.where(rows)
+
+    def where(self, rows: Bools) -> "Fields":
+        """Those of some rows."""
+        return Fields(
+            self.owner[rows], self.number[rows], self.wire[rows], self.start[rows], self.end[rows], self.value[rows]
+        )
+
+
+def varints(body: Bytes, at: Int64s) -> tuple[Unsigned, Int64s]:
+    """The base-128 number at each position, and the position after it.
+
+    Raises:
+        ValueError: one that does not end.
+    """
+    try:
+        byte = body.take(at)
+        value, after = (byte & 127).astype(np.uint64), at + 1
+        live = np.flatnonzero(byte > 127)
+        for number in range(1, MOST_VARINT_BYTES):
+            if not len(live):
+                return value, after
+            byte = body.take(after.take(live))
+            value[live] |= (byte & 127).astype(np.uint64) << np.uint64(7 * number)
+            after[live] += 1
+            live = live[byte > 127]
+    except IndexError:
+        raise ValueError("a number beyond the end") from None
+    if len(live):
+        raise ValueError("a number of more than ten bytes")
+    return value, after
+
+
+def fields(body: Bytes, starts: Int64s, ends: Int64s) -> Fields:
+    """All fields of the messages `body[starts[i]:ends[i]]`.
+
+    Raises:
+        ValueError: a field that does not end where its message does, or earlier.
+    """
+    found: list[tuple[NDArray[np.generic], ...]] = []
+    at, live = starts.copy(), np.flatnonzero(starts < ends)
+    while len(live):
+        tag, after = varints(body, at[live])
+        wire = (tag & _SEVEN).view(np.int64)
+        number = (tag >> np.uint64(3)).view(np.int64)
+        value = np.zeros(len(live), dtype=np.uint64)
+        sized = np.flatnonzero((wire == VARINT) | (wire == CONTENT))
+        begin = after
+        if len(sized) == len(live):
+            value, begin = varints(body, after)
+        elif len(sized):
+            value[sized], begin[sized] = varints(body, after[sized])
+        if np.any((wire != VARINT) & (wire != CONTENT) & (_FIXED_BYTES[wire] == 0)):
+            raise ValueError("a field of no known type")
+        content = wire == CONTENT
+        size = np.where(content, np.minimum(value, np.uint64(len(body))).view(np.int64), _FIXED_BYTES[wire])
+        end = begin + size
+        if np.any(end > ends[live]):
+            raise ValueError("a field beyond the end of its message")
+        found.append((live, number, wire, begin, end, np.where(content, np.uint64(0), value)))
+        at[live] = end
+        live = live[end < ends[live]]
+    columns = [np.concatenate(column) for column in zip(*found, strict=True)] if found else []
+    if not columns:
+        none = np.zeros(0, dtype=np.int64)
+        return Fields(none, none, none, none, none, none.view(np.uint64))
+    order = np.argsort(columns[0], kind="stable")
+    return Fields(*(column[order] for column in columns))
+
+
+def varint(number: int) -> bytes:
+    """One number as base 128; a negative one as its two's complement."""
+    number &= 0xFFFF_FFFF_FFFF_FFFF
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+def number_field(number: int, value: int) -> bytes:
+    """One varint field; as in protobuf 3, zero is left out."""
+    return bytes([number << 3 | VARINT]) + varint(value) if value else b""
+
+
+def content_field(number: int, content: bytes) -> bytes:
+    """One field of bytes, text or a message."""
+    return bytes([number << 3 | CONTENT]) + varint(len(content)) + content

@@ -1,0 +1,116 @@
+"""The lanes decoder against a slow encoder: every class of distance, every pattern of bits, many chunks at once."""
+
+import contextlib
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.sources.prometheus import xor_chunks
+from pipeline.sources.prometheus.xor_chunks import decode
+from tests.sources.prometheus.chunk_writer import WORD, Sample, bits_of, xor_chunk
+
+STALE = 0x7FF0000000000002
+FLOATS = [0.0, -0.0, 1.0, math.inf, -math.inf, math.nan, 5e-324, 1.7976931348623157e308, 262_143.328850, 0.1 + 0.2]
+EDGES = [sign * (1 << power) + off for sign in (1, -1) for power in (0, 13, 16, 19, 40) for off in (-1, 0, 1)]
+
+PATTERNS = st.one_of(
+    st.integers(0, WORD - 1), st.sampled_from([STALE, *map(bits_of, FLOATS)]), st.floats(width=64).map(bits_of),
+    st.integers(0, 100_000_000).map(lambda micro: bits_of(micro / 1e6)),
+)  # fmt: skip
+CHANGES = st.one_of(st.just(0), st.integers(-3, 3), st.sampled_from(EDGES), st.integers(-(1 << 34), 1 << 34))
+
+
+@st.composite
+def chunks(draw: st.DrawFn) -> list[Sample]:
+    stamp, distance = draw(st.integers(-(1 << 41), 1 << 42)), draw(st.integers(0, 1 << 35))
+    values = draw(st.lists(PATTERNS, max_size=40))
+    if draw(st.booleans()):
+        values = [value for value in values for _ in range(draw(st.integers(1, 4)))]
+    samples = []
+    for value in values:
+        samples.append((stamp, value))
+        stamp += distance
+        distance += draw(CHANGES)
+    return samples
+
+
+def decoded(parts: list[bytes]) -> list[list[Sample]]:
+    """What the decoder makes of chunks that lie one behind the other, with some bytes between them."""
+    body, starts, ends = bytearray(b"\xff\xff\xff"), [], []
+    for part in parts:
+        starts.append(len(body))
+        body += part
+        ends.append(len(body))
+        body += b"\xff"
+    found = decode(np.frombuffer(bytes(body), np.uint8), np.array(starts, np.int64), np.array(ends, np.int64))
+    assert (found.offsets.dtype, found.stamps_ms.dtype, found.bits.dtype) == ("int64", "int64", "uint64")
+    pairs = list(zip(found.stamps_ms.tolist(), found.bits.tolist(), strict=True))
+    return [pairs[a:b] for a, b in zip(found.offsets[:-1], found.offsets[1:], strict=True)]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(chunks(), min_size=1, max_size=8))
+def test_every_chunk_decodes_to_what_was_encoded_bit_for_bit(wanted: list[list[Sample]]) -> None:
+    assert decoded([xor_chunk(samples) for samples in wanted]) == wanted
+
+
+def made(rng: np.random.Generator, count: int) -> list[Sample]:
+    kinds = rng.integers(0, 4, count)
+    steps = np.where(rng.random(count) < 0.9, 30_000, 30_000 + rng.integers(-5, 60_000, count))
+    stamps = 1_793_520_000_000 + np.cumsum(steps)
+    values = np.cumsum(rng.uniform(0, 900, count)).round(6).view(np.uint64)
+    values = np.where(kinds == 0, values, np.where(kinds == 1, np.roll(values, 1), values))
+    values[rng.random(count) < 0.01] = STALE
+    return list(zip(stamps.tolist(), values.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("lanes", "cells"), [(8_192, 1 << 20), (7, 1 << 20), (500, 900), (1, 1)])
+def test_lanes_of_very_different_lengths_decode_alike_however_they_are_cut(
+    lanes: int, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xor_chunks, "MOST_LANES", lanes)
+    monkeypatch.setattr(xor_chunks, "MOST_CELLS", cells)
+    rng = np.random.default_rng(3)
+    wanted = [made(rng, int(count)) for count in [*rng.integers(0, 240, 60), 0, 1, 2, 3, 1_000]]
+    assert decoded([xor_chunk(samples) for samples in wanted]) == wanted
+
+
+def test_a_constant_counter_of_the_greatest_count_decodes() -> None:
+    wanted = [(i * 15_000, bits_of(1.5)) for i in range(65_535)]
+    assert decoded([xor_chunk(wanted)]) == [wanted]
+
+
+def test_no_chunk_at_all_is_no_sample() -> None:
+    assert decoded([]) == []
+
+
+WHOLE = xor_chunk([(1_793_520_000_000 + 30_000 * i, bits_of(i * 12.345678)) for i in range(100)])
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 5, 12, 17, 60, len(WHOLE) // 2, len(WHOLE) - 2])
+def test_a_chunk_that_is_cut_is_broken_and_says_so(kept: int) -> None:
+    with pytest.raises(ValueError, match=r"chunk|number"):
+        decoded([WHOLE[:kept]])
+
+
+def test_a_count_beyond_its_bits_is_broken_before_memory_is_taken() -> None:
+    with pytest.raises(ValueError, match="counts more samples"):
+        decoded([b"\xff\xff" + WHOLE[2:60]])
+
+
+def test_a_first_stamp_that_does_not_end_is_broken() -> None:
+    with pytest.raises(ValueError, match="more than ten bytes"):
+        decoded([b"\x00\x01" + b"\xff" * 40])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_damage_ends_in_an_error_or_in_numbers_never_in_anything_else(data: st.DataObject) -> None:
+    damaged = bytearray(WHOLE)
+    for _ in range(data.draw(st.integers(1, 6))):
+        damaged[data.draw(st.integers(0, len(WHOLE) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ValueError):
+        assert decoded([WHOLE, bytes(damaged), WHOLE])[::2] == decoded([WHOLE]) * 2
