@@ -1,5 +1,6 @@
 """Reads the configuration: TOML, overridden by `CARBON_ETL__A__B` variables, checked whole before anything runs."""
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -72,13 +73,21 @@ def _as_variable(name: object) -> str:
 
 
 def _explain(error: ValidationError) -> Iterator[str]:
-    for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"]) or "config"
+    """One text for each mistake: not again for what follows from it, nor for each cluster that inherits it."""
+    found = {item["loc"]: item for item in error.errors()}
+    for place, item in found.items():
+        inherited = place[0] == "clusters" and place[2:] in found
+        follows = item["type"] == "too_short" and any(len(o) > len(place) and o[: len(place)] == place for o in found)
+        if inherited or follows:
+            continue
+        where = ".".join(str(part) for part in place) or "config"
         if item["type"] == "extra_forbidden":
-            known = _known_keys(item["loc"][:-1])
-            yield f"unknown key {where}{nearest(str(item['loc'][-1]), known)}"
+            yield f"unknown key {where}{nearest(str(place[-1]), _known_keys(place[:-1]))}"
         elif item["type"] == "missing":
-            yield f"{where} is missing{MISSING_HINTS.get(str(item['loc'][-1]), '')}"
+            yield f"{where} is missing{MISSING_HINTS.get(str(place[-1]), '')}"
+        elif item["type"] == "literal_error":
+            known = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+            yield f"{where}: {item['input']!r} is none of {', '.join(known)}{nearest(str(item['input']), known, '')}"
         else:
             yield f"{where}: {item['msg'].removeprefix('Value error, ')}"
 

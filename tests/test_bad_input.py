@@ -191,8 +191,8 @@ def test_a_time_that_is_none(start: str, end: str, says: str, product: Product) 
         ('path = "{warehouse}"', 'path = "s3://bucket/prefix"', "object stores are not supported in this version"),
         ('prometheus_url = "{url}"', 'prometheus = [{{url="{url}"}}, {{url="{url}"}}]', "exactly one prometheus"),
         ('prometheus_url = "{url}"', 'prometheus_url = "http://u:s3cret@h"', "credentials do not belong in an address"),
-        ("[http]", '[intensity]\nproviders = ["electricity_maps"]\n[http]', "unknown intensity provider"),
-        ("[http]", '[intensity]\nproviders = ["csv"]\n[http]', "provider csv needs [intensity.csv] path"),
+        ("[http]", '[intensity]\nproviders = ["electricity-maps"]\n[http]', "did you mean 'electricity_maps'?"),
+        ("[http]", '[intensity]\nproviders = ["csv"]\n[http]', "provider csv needs its table: write [intensity.csv]"),
         ("[http", "[http", "is not TOML"),
     ],
 )  # fmt: skip

@@ -89,7 +89,8 @@ def _with_intensity(item: Any, base: dict[str, Any]) -> Any:  # noqa: ANN401 # t
     return item | {"intensity": base | item.get("intensity", {})}
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """The end of a message about an unknown word: the known one that was probably meant, or all of them."""
+def nearest(word: str, known: Sequence[str], otherwise: str | None = None) -> str:
+    """The end of a message about an unknown word: the known one that was probably meant, or else all of them."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(sorted(known))}"
+    everything = f": known are {', '.join(sorted(known))}" if otherwise is None else otherwise
+    return f": did you mean {close[0]!r}?" if close else everything

@@ -5,6 +5,7 @@ if it covers every step that has energy; the first provider whose quality is at 
 the rest. A young hour without an answer may be carried by the provider's nearest one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,8 +15,9 @@ import pyarrow as pa
 
 from pipeline.samples import Bools, Floats, Int64s
 from pipeline.settings.intensity import FactorType
+from pipeline.tables import INTENSITY
 from pipeline.units import MS_PER_HOUR
-from pipeline.window import EPOCH, HOUR, to_ms
+from pipeline.window import EPOCH, HOUR, from_ms, to_ms
 
 QUALITIES = (
     "measured", "estimated", "forecast", "carried", "yearly_zone", "yearly_country", "world", "missing",
@@ -75,8 +77,7 @@ class Vintages:
 
     def __init__(self, table: pa.Table, signal: str = "average") -> None:
         rows = [row for row in table.to_pylist() if row["signal"] == signal]
-        oldest = EPOCH - timedelta(days=1)
-        rows.sort(key=lambda row: (row["fetched_utc"], row["updated_utc"] or oldest))
+        rows.sort(key=_age)
         self._rows = rows
         self._start = np.array([to_ms(row["start_utc"]) for row in rows], dtype=np.int64)
         self._end = np.array([to_ms(row["end_utc"]) for row in rows], dtype=np.int64)
@@ -153,33 +154,61 @@ class Vintages:
         return None
 
 
+def _age(row: dict[str, Any]) -> tuple[datetime, datetime]:
+    return row["fetched_utc"], row["updated_utc"] or OLDEST
+
+
+OLDEST = EPOCH - timedelta(days=1)
+SOURCE = ("zone", "provider", "signal", "factor_type")
 COMPARED = ("carbon_intensity_g_per_kwh", "quality", "basis", "updated_utc", "model")
 
 
 def changed_vintages(offered: pa.Table, resolved: pa.Table) -> pa.Table:
-    """The offered vintages that change any answer: a vintage is stored only when something differs.
+    """What of the offered vintages changes any answer: a vintage is stored only when something differs.
+
+    A vintage that another one offered with it supersedes, or that says what is known, is left out over that part of its
+    span: stored anew it would be the newest there.
 
     Args:
         offered: what a provider says now, schema INTENSITY.
         resolved: the newest stored answer at each instant, not overlapping, schema INTENSITY.
     """
-    known: dict[tuple[object, ...], list[dict[str, object]]] = {}
-    for row in resolved.to_pylist():
-        known.setdefault(_source(row), []).append(row)
-    return offered.filter(
-        pa.array([not _is_known(row, known.get(_source(row), [])) for row in offered.to_pylist()], pa.bool_())
-    )
+    new, old = _by_source(offered), _by_source(resolved)
+    rows = [row for source, told in new.items() for row in _changed(told, old.get(source, []))]
+    return pa.Table.from_pylist(rows, INTENSITY)
 
 
-def _source(row: dict[str, object]) -> tuple[object, ...]:
-    return tuple(row[name] for name in ("zone", "provider", "signal", "factor_type"))
+def _by_source(table: pa.Table) -> dict[tuple[object, ...], list[dict[str, Any]]]:
+    """Vintages by zone, provider, signal and factor type, the oldest first."""
+    found: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    for row in sorted(table.to_pylist(), key=_age):
+        found.setdefault(tuple(row[name] for name in SOURCE), []).append(row)
+    return found
 
 
-def _is_known(row: dict[str, Any], stored: list[dict[str, Any]]) -> bool:
-    """Whether the stored answers over the row's whole span are all the row's own."""
-    overlapping = [s for s in stored if s["start_utc"] < row["end_utc"] and s["end_utc"] > row["start_utc"]]
-    covered = sum(
-        (min(s["end_utc"], row["end_utc"]) - max(s["start_utc"], row["start_utc"]) for s in overlapping), timedelta()
-    )
-    same = all(s[name] == row[name] for s in overlapping for name in COMPARED)
-    return same and covered == row["end_utc"] - row["start_utc"]
+def _changed(offered: list[dict[str, Any]], stored: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each offered vintage over the parts of its span in which it counts and differs from what is stored."""
+    edges = np.array(sorted({to_ms(row[name]) for row in offered for name in ("start_utc", "end_utc")}), dtype=np.int64)
+    inside = (to_ms(row[name]) for row in stored for name in ("start_utc", "end_utc"))
+    edges = np.union1d(edges, np.array([stamp for stamp in inside if edges[0] < stamp < edges[-1]], dtype=np.int64))
+    told, known = _covering(offered, edges).tolist(), _covering(stored, edges).tolist()
+    differs = [
+        row >= 0 and (held < 0 or any(offered[row][name] != stored[held][name] for name in COMPARED))
+        for row, held in zip(told, known, strict=True)
+    ]
+    begin = 0
+    for at in range(1, len(edges)):  # nothing is told at the last edge
+        if (told[at], differs[at]) != (told[begin], differs[begin]):
+            if differs[begin]:
+                span = {"start_utc": from_ms(edges[begin]), "end_utc": from_ms(edges[at])}
+                yield offered[told[begin]] | span
+            begin = at
+
+
+def _covering(rows: list[dict[str, Any]], edges: Int64s) -> Int64s:
+    """Which row counts from each edge to the next, -1 for none; of rows, the oldest comes first."""
+    covering = np.full(len(edges), -1, dtype=np.int64)
+    for number, row in enumerate(rows):
+        first, last = np.searchsorted(edges, [to_ms(row["start_utc"]), to_ms(row["end_utc"])])
+        covering[first:last] = number
+    return covering

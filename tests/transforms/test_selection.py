@@ -281,3 +281,33 @@ def test_a_carried_figure_stands_before_a_yearly_one() -> None:
 def test_a_withdrawn_hour_may_be_carried_and_a_withdrawn_neighbour_carries_nobody() -> None:
     assert young(vintage(None), vintage(100, -60, 0)).quality == "carried"
     assert young(vintage(None, -60, 0)).quality == "missing"
+
+
+def kept(offered: list[dict[str, Any]], stored: list[dict[str, Any]]) -> list[tuple[int, int, float]]:
+    """What becomes a vintage: from and to in minutes after `START`, and g/kWh."""
+    rows = changed_vintages(table(*offered), table(*stored)).to_pylist()
+    minute = timedelta(minutes=1)
+    return [
+        ((r["start_utc"] - START) // minute, (r["end_utc"] - START) // minute, r["carbon_intensity_g_per_kwh"])
+        for r in rows
+    ]
+
+
+def test_of_two_figures_of_one_hour_only_the_newer_is_stored_and_none_again() -> None:
+    older, newer = vintage(100, updated_utc=FIRST), vintage(120, updated_utc=SECOND)
+    for offered in ([older, newer], [newer, older]):
+        assert kept(offered, []) == [(0, 60, 120.0)]
+        assert kept(offered, [newer]) == []
+
+
+def test_a_newer_half_hour_over_an_hour_leaves_the_other_half_and_neither_is_stored_again() -> None:
+    hour, half = vintage(100, updated_utc=FIRST), vintage(140, 0, 30, updated_utc=SECOND)
+    assert kept([hour, half], []) == [(0, 30, 140.0), (30, 60, 100.0)]
+    assert kept([hour, half], [half, vintage(100, 30, 60, updated_utc=FIRST)]) == []
+
+
+def test_only_the_part_that_differs_is_stored() -> None:
+    day = vintage(100, 0, 1440)
+    assert kept([day], [vintage(100, 0, 600)]) == [(600, 1440, 100.0)]
+    assert kept([day], [vintage(100, 0, 600), vintage(90, 600, 660), vintage(100, 660, 1440)]) == [(600, 660, 100.0)]
+    assert kept([vintage(100, 600, 660)], [day]) == []

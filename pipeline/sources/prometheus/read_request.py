@@ -23,6 +23,8 @@ def matchers_of(selector: str) -> tuple[Matcher, ...]:
     """
     name = METRIC.match(selector)
     rest = selector[name.end() :] if name else selector
+    if name and not rest:
+        rest = "{}"
     if not (rest.startswith("{") and rest.endswith("}")):
         raise SourceRejected(f"{selector!r} is not a selector")
     return (*((Matcher(NAME, "=", name[0]),) if name else ()), *parse_matchers(rest))

@@ -95,8 +95,9 @@ def test_what_can_be_done_is_asked_once() -> None:
 @pytest.mark.parametrize("config", [WITHOUT_LABELS, Answer(404), NOT_JSON, Answer(body=b'{"data":{"yaml":"?"}}')])
 def test_labels_that_may_be_added_unseen_leave_the_choice_to_the_query_api(config: Answer) -> None:
     with streaming(STREAMS, config) as odd:
-        assert server(odd.url).choice.transport == "query"
-        assert "status/config" in server(odd.url).choice.reason
+        choice = server(odd.url).choice
+    assert choice.transport == "query"
+    assert "status/config" in choice.reason
     with streaming(STREAMS, config) as odd:
         forced = server(odd.url, "remote_read").choice
         assert forced.transport == "remote_read"
