@@ -76,7 +76,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
     """One text for each mistake: not again for what follows from it, nor for each cluster that inherits it."""
     found = {item["loc"]: item for item in error.errors()}
     for place, item in found.items():
-        inherited = place[0] == "clusters" and place[2:] in found
+        inherited = place[:1] == ("clusters",) and place[2:] in found
         follows = item["type"] == "too_short" and any(len(o) > len(place) and o[: len(place)] == place for o in found)
         if inherited or follows:
             continue
