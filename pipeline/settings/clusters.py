@@ -34,7 +34,7 @@ class ClusterSettings(Part):
     region: str | None = None
     pue: PueSettings
     meters: tuple[CpuMeter, ...] = ("kepler", "kepler_legacy", "scaphandre")
-    gpu_meters: tuple[GpuMeter, ...] = ("dcgm", "kepler", "kepler_legacy")
+    gpu_meters: tuple[GpuMeter, ...] = ("dcgm", "kepler")
     level: Literal["pod", "container"] = "pod"
     processes: bool = True
     hosts: tuple[HostSettings, ...] = ()
