@@ -132,7 +132,7 @@ def _values(pod: Pod, restart_ms: int, stamps: NDArray[np.int64], joules: dict[b
     rises = watts * np.diff(stamps, prepend=stamps[0] - SCRAPE_MS) / 1000
     held = joules.get(pod.labels, 0.0) + np.cumsum(rises)
     reborn = np.flatnonzero(stamps >= restart_ms)
-    if len(reborn) and stamps[reborn[0]] < restart_ms + 3 * SCRAPE_MS and joules.get(pod.labels, 0.0) >= 0:
+    if len(reborn) and stamps[reborn[0]] < restart_ms + 3 * SCRAPE_MS:
         held[reborn] -= held[reborn[0]] - rises[reborn[0]]
     joules[pod.labels] = float(held[-1])
     return np.round(held, 6)

@@ -55,29 +55,36 @@ def decode_series(parts: Parts, firsts: Int64s, start_ms: int, end_ms: int, deco
     """
     chunks = read_chunks(parts)
     series_of_chunk = np.searchsorted(firsts, parts.chunks.owner, side="right") - 1
-    foreign = np.unique(series_of_chunk[~chunks.is_xor])
-    readable = ~np.isin(series_of_chunk, foreign)
+    is_foreign = _marked(series_of_chunk[~chunks.is_xor], len(firsts))
+    readable = ~is_foreign[series_of_chunk]
     found = decoder(parts.body, chunks.starts[readable], chunks.ends[readable])
     # offsets of series among chunks, then among samples
     edges = np.searchsorted(series_of_chunk[readable], np.arange(len(firsts) + 1))
     kept = (found.stamps_ms >= start_ms) & (found.stamps_ms <= end_ms) & (found.bits != STALE)
     offsets, stamps_ms, bits = _only(kept, found.offsets[edges], found.stamps_ms, found.bits)
-    unsorted = np.flatnonzero(np.diff(stamps_ms) <= 0) + 1
-    unsorted = np.unique(np.searchsorted(offsets, unsorted[~np.isin(unsorted, offsets)], side="right") - 1)
+    back = np.flatnonzero(stamps_ms[1:] <= stamps_ms[:-1]) + 1  # as a rule where a series begins
+    series_of_back = np.searchsorted(offsets, back, side="right") - 1
+    unsorted = np.flatnonzero(_marked(series_of_back[offsets[series_of_back] != back], len(firsts)))
     contradictory = np.zeros(0, dtype=np.int64)
     if len(unsorted):
         kept, contradictory = _sort(unsorted.tolist(), offsets, stamps_ms, bits)
         offsets, stamps_ms, bits = _only(kept, offsets, stamps_ms, bits)
     held = np.flatnonzero(np.diff(offsets))
     offsets = np.concatenate(([0], offsets[held + 1]))
-    return Decoded(firsts[held], offsets, stamps_ms, bits.view(np.float64), firsts[foreign], firsts[contradictory])
+    return Decoded(firsts[held], offsets, stamps_ms, bits.view(np.float64), firsts[is_foreign], firsts[contradictory])
+
+
+def _marked(numbers: Int64s, count: int) -> Bools:
+    marks = np.zeros(count, dtype=np.bool_)
+    marks[numbers] = True
+    return marks
 
 
 def _only(kept: Bools, offsets: Int64s, stamps_ms: Int64s, bits: Bits) -> tuple[Int64s, Int64s, Bits]:
-    if kept.all():
+    dropped = np.flatnonzero(~kept)
+    if not len(dropped):
         return offsets, stamps_ms, bits
-    counts = np.concatenate(([0], np.cumsum(kept)))
-    return counts[offsets], stamps_ms[kept], bits[kept]
+    return offsets - np.searchsorted(dropped, offsets), stamps_ms[kept], bits[kept]
 
 
 def _sort(series: Sequence[int], offsets: Int64s, stamps_ms: Int64s, bits: Bits) -> tuple[Bools, Int64s]:

@@ -12,10 +12,9 @@ from pipeline.samples import Block, Int64s
 from pipeline.sources.prometheus.chunk_blocks import decode_series
 from pipeline.sources.prometheus.chunked_series import NAME, Parts, label_table, read_parts, without
 from pipeline.sources.prometheus.external_labels import Query
-from pipeline.sources.prometheus.frames import DamagedError, batches, read_frames
+from pipeline.sources.prometheus.frames import DamagedError, read_frames
 from pipeline.sources.prometheus.xor_chunks import Decoder
 
-BATCH_BYTES = 4 << 20
 DIGEST_BYTES = 16
 
 Labels = dict[str, str | None]
@@ -45,25 +44,25 @@ class ChunkStream:
         end_ms: last stamp.
         queries: those asked, and what the server added to the series of each.
         decoder: of chunks.
-        batch_bytes: how much is decoded together, at least.
     """
 
     start_ms: int
     end_ms: int
     queries: Sequence[Query]
     decoder: Decoder
-    batch_bytes: int = BATCH_BYTES
 
-    def blocks(self, pieces: Iterable[bytes], given: Given) -> Iterator[Block]:
+    def blocks(self, batches: Iterable[bytes], given: Given) -> Iterator[Block]:
         """Blocks of the series that were not given before; what is to be read in another way goes into `given`.
+
+        An answer may be cut into batches anywhere. What is in one of them is decoded together.
 
         Raises:
             DamagedError: an answer that is cut off or changed on its way.
             ValueError: not what the format allows.
         """
         before, rest = given.series.copy(), b""
-        for content in batches(pieces, self.batch_bytes):
-            rest = yield from self._part(rest + content, before, given, whole=False)
+        for batch in batches:
+            rest = yield from self._part(rest + batch, before, given, whole=False)
         yield from self._part(rest, before, given, whole=True)
 
     def _part(self, content: bytes, before: set[bytes], given: Given, *, whole: bool) -> Generator[Block, None, bytes]:

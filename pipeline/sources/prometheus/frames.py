@@ -3,7 +3,6 @@
 Source: `storage/remote/chunked.go` of Prometheus.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -33,20 +32,6 @@ class Frames(NamedTuple):
     heads: Int64s
     starts: Int64s
     ends: Int64s
-
-
-def batches(pieces: Iterable[bytes], least_bytes: int) -> Iterator[bytes]:
-    """Pieces put together to `least_bytes` or more each, the last one excepted."""
-    held: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size >= least_bytes:
-            yield b"".join(held)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
 
 
 def read_frames(content: bytes) -> Frames:

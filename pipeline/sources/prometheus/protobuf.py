@@ -51,9 +51,13 @@ class Fields(NamedTuple):
 
     def where(self, rows: Bools) -> "Fields":
         """Those of some rows."""
+        if rows.all():
+            return self
+        at = np.flatnonzero(rows)
         return Fields(
-            self.owner[rows], self.number[rows], self.wire[rows], self.start[rows], self.end[rows], self.value[rows]
-        )
+            self.owner.take(at), self.number.take(at), self.wire.take(at), self.start.take(at), self.end.take(at),
+            self.value.take(at),
+        )  # fmt: skip
 
 
 def varints(body: Bytes, at: Int64s) -> tuple[Unsigned, Int64s]:
@@ -109,12 +113,14 @@ def fields(body: Bytes, starts: Int64s, ends: Int64s) -> Fields:
         found.append((live, number, wire, begin, end, np.where(content, np.uint64(0), value)))
         at[live] = end
         live = live[end < ends[live]]
-    columns = [np.concatenate(column) for column in zip(*found, strict=True)] if found else []
-    if not columns:
+    if not found:
         none = np.zeros(0, dtype=np.int64)
         return Fields(none, none, none, none, none, none.view(np.uint64))
-    order = np.argsort(columns[0], kind="stable")
-    return Fields(*(column[order] for column in columns))
+    if all(len(columns[0]) == len(starts) for columns in found):  # as many fields in each message: the usual case
+        return Fields(*(np.stack(column, axis=1).reshape(-1) for column in zip(*found, strict=True)))
+    joined = [np.concatenate(column) for column in zip(*found, strict=True)]
+    order = np.argsort(joined[0], kind="stable")
+    return Fields(*(column[order] for column in joined))
 
 
 def varint(number: int) -> bytes:

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import requests
@@ -13,7 +12,8 @@ from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.window import Clock
 
 PIECE_BYTES = 1 << 18
-PIECES_AHEAD = 48
+LEAST_BYTES = 2 << 20  # are worth working on together
+MOST_BYTES = 8 << 20  # wait for who is slower than the line
 THREAD = "carbon-etl stream"
 
 
@@ -24,14 +24,17 @@ class NotStreamed(SourceError):
 
 
 class Stream:
-    """One request and the pieces of its answer.
+    """One request and its answer.
 
     Args:
         session: sends it.
         clock: for the limit of time.
         media_type: what a streamed answer calls itself; another is not read.
-        timeout_seconds: how long the server may be waited for, all pieces together. Work between them does not count.
+        timeout_seconds: how long the server may be waited for, all in all. Work between two batches does not count.
         max_bytes: of the answer.
+
+    Attributes:
+        status: of the answer, once there is one.
     """
 
     def __init__(
@@ -39,67 +42,77 @@ class Stream:
     ) -> None:
         self._session, self._clock, self._media_type = session, clock, media_type
         self._timeout_seconds, self._max_bytes = timeout_seconds, max_bytes
-        self._pieces: SimpleQueue[bytes | BaseException | None] = SimpleQueue()  # None: the end
-        self._room = threading.Semaphore(PIECES_AHEAD)
-        self._over = threading.Event()
+        self._change = threading.Condition()
+        self._held = bytearray()
+        self._ended = self._given_up = False
+        self._error: BaseException | None = None
         self._response: requests.Response | None = None
         self.status: int | None = None
 
     def post(self, where: str, url: str, body: bytes, headers: Mapping[str, str]) -> Generator[bytes, None, None]:
-        """Send, and give the pieces of a 200; `where` stands for the address in messages.
+        """Send, and give a 200 in batches: what has come meanwhile. `where` stands for the address in messages.
 
         Raises:
             NotStreamed: a 200 of another media type.
             SourceError: as `BoundedSession.request`.
         """
         threading.Thread(target=self._ask, args=(where, url, body, headers), name=THREAD, daemon=True).start()
-        left_seconds, size, ended = self._timeout_seconds, 0, False
+        left_seconds, size = self._timeout_seconds, 0
         try:
             while True:
                 began = self._clock.monotonic()
-                try:
-                    piece = self._pieces.get(timeout=max(left_seconds, 0.0))
-                except Empty:
+                batch = self._take(left_seconds)
+                left_seconds -= self._clock.monotonic() - began
+                if batch is None:
                     raise SourceUnavailable(
                         f"{where} did not finish within {self._timeout_seconds:g} s (http.timeout_seconds)"
-                    ) from None
-                left_seconds -= self._clock.monotonic() - began
-                if not isinstance(piece, bytes):
-                    ended = True
-                    if piece is not None:
-                        raise piece
-                    return
-                self._room.release()
-                size += len(piece)
+                    )
+                size += len(batch)
                 if size > self._max_bytes:
                     raise SourceRejected(
                         f"{where} sent more than {self._max_bytes // BYTES_PER_MB} MB: raise http.max_response_mb"
                     )
-                yield piece
+                if not batch:
+                    break
+                yield batch
+            if self._error is not None:
+                raise self._error
         finally:
-            if not ended:
-                self._give_up()
+            self._give_up()
+
+    def _take(self, within_seconds: float) -> bytes | None:
+        """What has come, empty at the end; None where it did not come in time."""
+        with self._change:
+            there = lambda: self._ended or len(self._held) >= LEAST_BYTES  # noqa: E731 # a condition of four words
+            if not self._change.wait_for(there, timeout=max(within_seconds, 0.0)):
+                return None
+            batch = bytes(self._held)
+            self._held.clear()
+            self._change.notify()
+            return batch
 
     def _give_up(self) -> None:
         """Let the thread go, wherever it waits."""
-        self._over.set()
-        self._room.release()
-        if self._response is not None:
+        with self._change:
+            self._given_up = True
+            self._change.notify()
+        if not self._ended and self._response is not None:
             with suppress(RuntimeError, ValueError):  # it has just come to its end
                 self._response.raw.shutdown()
 
     def _ask(self, where: str, url: str, body: bytes, headers: Mapping[str, str]) -> None:
-        end: BaseException | None = None
         try:
             response = self._session.request(
                 "POST", url, data=body, headers=headers, hooks={"response": self._take_all}
             )
             if self._response is None:
                 kind = response.headers.get("Content-Type", "no type")
-                end = NotStreamed(f"{where} answers with {kind.partition(';')[0]}, not with {self._media_type}")
-        except BaseException as error:  # noqa: BLE001 # raised again where the pieces are taken
-            end = error
-        self._pieces.put(end)
+                self._error = NotStreamed(f"{where} answers with {kind.partition(';')[0]}, not with {self._media_type}")
+        except BaseException as error:  # noqa: BLE001 # raised again where the batches are taken
+            self._error = error
+        with self._change:
+            self._ended = True
+            self._change.notify()
 
     def _take_all(self, response: requests.Response, **_: Any) -> None:  # noqa: ANN401 # the signature of a hook
         """The body of the answer that was asked for; any other is left to the session."""
@@ -107,6 +120,8 @@ class Stream:
         if self.status != 200 or not response.headers.get("Content-Type", "").startswith(self._media_type):
             return
         self._response = response
-        while not self._over.is_set() and (piece := response.raw.read(PIECE_BYTES, decode_content=True)):
-            self._room.acquire()
-            self._pieces.put(piece)
+        while not self._given_up and (piece := response.raw.read(PIECE_BYTES, decode_content=True)):
+            with self._change:
+                self._change.wait_for(lambda: self._given_up or len(self._held) < MOST_BYTES)
+                self._held += piece
+                self._change.notify()

@@ -89,11 +89,11 @@ def _together(counts: Int64s) -> Iterator[Int64s]:
     """Which lanes step together: those of like counts, the longest first, empty ones never."""
     order = np.argsort(-counts, kind="stable")
     order = order[: np.count_nonzero(counts)]
-    first = 0
-    while first < len(order):
-        width = min(MOST_LANES, max(1, MOST_CELLS // int(counts[order[first]])))
-        yield order[first : first + width]
-        first += width
+    while len(order):
+        most = min(MOST_LANES, max(1, MOST_CELLS // int(counts[order[0]])))
+        width = -(-len(order) // -(-len(order) // most))  # evenly, for few lanes step hardly faster than many
+        yield order[:width]
+        order = order[width:]
 
 
 class _Reader:
@@ -104,16 +104,17 @@ class _Reader:
         padded[: len(body)] = body
         self.bytes = padded
         self.words = padded.view(">u8").astype(np.uint64)
-        self.next_halves = np.zeros_like(self.words)
-        np.right_shift(self.words[1:], ONE, out=self.next_halves[:-1])
 
     def at(self, position: Int64s) -> Bits:
         """The 64 bits that begin at each position."""
         word, shift = position >> 6, position.view(np.uint64) & IN_WORD
         high = self.words.take(word)
         high <<= shift
-        low = self.next_halves.take(word)
-        low >>= shift ^ IN_WORD
+        word += 1
+        low = self.words.take(word)
+        low >>= ONE  # and 63 - shift more: a shift by 64 would depend on the processor
+        shift ^= IN_WORD
+        low >>= shift
         high |= low
         return high
 

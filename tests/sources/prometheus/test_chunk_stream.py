@@ -54,12 +54,11 @@ def read(
     answer: bytes | list[bytes],
     given: Given | None = None,
     queries: Sequence[Query] = PLAIN,
-    batch_bytes: int = 1 << 22,
 ) -> Found:
-    stream = ChunkStream(START, END, queries, decode, batch_bytes)
+    stream = ChunkStream(START, END, queries, decode)
     found: Found = {}
-    pieces = [answer] if isinstance(answer, bytes) else answer
-    for block in stream.blocks(pieces, given if given is not None else Given()):
+    batches = [answer] if isinstance(answer, bytes) else answer
+    for block in stream.blocks(batches, given if given is not None else Given()):
         assert all(block.labels.column(name).null_count < block.labels.num_rows for name in block.labels.column_names)
         for labels, samples in rows(block):
             assert samples, "a series without samples has no row"
@@ -82,15 +81,14 @@ def test_series_come_with_their_labels_and_samples() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(1, len(THREE) - 1), max_size=8), st.sampled_from([1, 300, 1 << 22]))
-def test_it_does_not_matter_where_the_line_cuts_the_answer(cuts: list[int], batch_bytes: int) -> None:
+@given(st.lists(st.integers(1, len(THREE) - 1), max_size=8))
+def test_it_does_not_matter_where_the_line_cuts_the_answer(cuts: list[int]) -> None:
     edges = [0, *sorted(set(cuts)), len(THREE)]
-    pieces = [THREE[a:b] for a, b in pairwise(edges)]
-    assert read(pieces, batch_bytes=batch_bytes) == WANTED
+    assert read([THREE[a:b] for a, b in pairwise(edges)]) == WANTED
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.sampled_from([1, 500, 1 << 22]), st.booleans())
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.sampled_from([60, 500, 1 << 22]), st.booleans())
 def test_a_series_split_over_frames_is_one_whatever_batch_a_part_is_in(
     parts: list[int],
     batch_bytes: int,
@@ -105,9 +103,10 @@ def test_a_series_split_over_frames_is_one_whatever_batch_a_part_is_in(
         frames = [first, *(told({"a": "2"}, part) for part in split[1:])]
     else:
         frames = [told({"a": "1"}, packed(A)), *(told({"a": "2"}, part) for part in split)]
-    pieces = [*frames, told({"a": "3"}, packed(C))]
+    answer = b"".join([*frames, told({"a": "3"}, packed(C))])
+    batches = [answer[i : i + batch_bytes] for i in range(0, len(answer), batch_bytes)]
     wanted = {key(a="1"): A, key(a="2"): [p for p in whole if p[0] <= END], key(a="3"): C}
-    assert read(pieces, batch_bytes=batch_bytes) == wanted
+    assert read(batches) == wanted
 
 
 def test_an_answer_without_a_frame_and_one_without_a_series_hold_nothing() -> None:
@@ -168,7 +167,7 @@ def test_a_chunk_of_another_type_is_never_decoded_and_its_series_left_to_another
 def test_what_was_given_before_an_answer_broke_off_is_not_given_again() -> None:
     given = Given()
     parts = [told({"a": "1"}, packed(A)), told({"a": "2"}, packed(B)), told({"a": "3"}, packed(C))]
-    stream = ChunkStream(START, END, PLAIN, decode, 1)
+    stream = ChunkStream(START, END, PLAIN, decode)
     blocks = stream.blocks([parts[0], parts[1], parts[2][:-5]], given)
     assert rows(next(blocks)) == [(key(a="1"), A)]
     with pytest.raises(DamagedError):
@@ -178,9 +177,9 @@ def test_what_was_given_before_an_answer_broke_off_is_not_given_again() -> None:
 
 def test_a_series_in_two_places_is_malformed() -> None:
     twice = [told({"a": "1"}, packed(A)), told({"a": "2"}, packed(B)), told({"a": "1"}, packed(C))]
-    for batch_bytes in (1, 1 << 22):
+    for answer in (twice, b"".join(twice)):
         with pytest.raises(ValueError, match="two places"):
-            read(twice, batch_bytes=batch_bytes)
+            read(answer)
 
 
 def test_external_labels_are_taken_off_where_the_server_added_them() -> None:
