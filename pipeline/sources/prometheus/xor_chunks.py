@@ -151,7 +151,7 @@ def _step(reader: _Reader, at_byte: Int64s, ends: Int64s, counts: Int64s, out: t
 
 def _next_distance(reader: _Reader, head: Bits, position: Int64s, distance: Int64s) -> Bits:
     """Change the distances, move on, and give the bits that follow."""
-    changed = np.flatnonzero(head.view(np.int64) < 0)
+    (changed,) = (head.view(np.int64) < 0).nonzero()
     taken = np.ones(len(head), dtype=np.int64)
     if len(changed):
         bits = head.take(changed)
@@ -159,7 +159,7 @@ def _next_distance(reader: _Reader, head: Bits, position: Int64s, distance: Int6
         own = (bits << _PREFIX.take(sort)) >> _DROPPED.take(sort)
         bias = _BIAS.take(sort)
         change = ((own + bias) & _MASK.take(sort)) - bias
-        wide = np.flatnonzero(sort == WIDE)
+        (wide,) = (sort == WIDE).nonzero()
         if len(wide):
             change[wide] = reader.at(position.take(changed.take(wide)) + 4)
         distance[changed] += change.view(np.int64)
@@ -179,12 +179,14 @@ def _next_value(reader: _Reader, head: Bits, position: Int64s, value: Bits, widt
     """Change the values and move on."""
     sort = (head >> np.uint64(62)).view(np.int64)
     position += _HEADER.take(sort)
-    fresh = np.flatnonzero(sort == 3)
+    (fresh,) = (sort == 3).nonzero()
     if len(fresh):
         bits = head.take(fresh)
         wide = ((((bits >> np.uint64(51)) & IN_WORD) - ONE) & IN_WORD) + ONE
         lead = (bits >> np.uint64(57)) & np.uint64(31)
         width[fresh] = wide
+        if np.any(lead + wide > WORD):
+            raise ValueError("a chunk with a value of more than 64 bits")
         tail[fresh] = WORD - lead - wide
     own = width * (sort >= 2)
     change = reader.at(position)

@@ -101,6 +101,13 @@ def test_a_count_beyond_its_bits_is_broken_before_memory_is_taken() -> None:
         decoded([b"\xff\xff" + WHOLE[2:60]])
 
 
+def test_a_value_that_would_be_wider_than_a_word_is_broken() -> None:
+    good = xor_chunk([(0, 0), (1, 1)])
+    assert good[12:14] == b"\xff\x08", "11, 31 leading zeros in 5 bits, 33 bits in 6 bits"
+    with pytest.raises(ValueError, match="more than 64 bits"):
+        decoded([good[:12] + b"\xfe\x00" + bytes(9)])
+
+
 def test_a_first_stamp_that_does_not_end_is_broken() -> None:
     with pytest.raises(ValueError, match="more than ten bytes"):
         decoded([b"\x00\x01" + b"\xff" * 40])
