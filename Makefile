@@ -35,9 +35,10 @@ fmt: $(VENV)/dev ## Format, and regenerate what is generated
 	$(BIN)/ruff format .
 	$(BIN)/python -m dashboards.build_overview
 
-bench: $(VENV)/dev $(PROGRAMS) ## The accuracy tables, written to benchmarks/accuracy.md and traps.md
+bench: $(VENV)/dev $(PROGRAMS) ## The tables of benchmarks/: accuracy, traps, extraction
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.accuracy
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.traps
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.extraction
 
 clean: ## Remove what these targets made
 	rm -rf $(VENV) .cache demo
