@@ -328,7 +328,7 @@ def test_blocks_that_nobody_takes_any_more_leave_no_thread_behind() -> None:
     with streaming(PROBED, NO_CONFIG, stream(GOOD + MORE + summed * 8)) as odd:
         server, _ = both(odd.url)
         blocks = server.blocks("m{}", 0, 9_000)
-        assert next(blocks).labels.num_rows == 1, "the second may go on"
+        assert next(blocks).labels.num_rows in (1, 2), "as much as had come"
         assert not _no_thread_is_left(within_seconds=0)
         del blocks
         assert _no_thread_is_left()
