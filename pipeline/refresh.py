@@ -133,7 +133,10 @@ class Refresh:
             try:
                 for payload, rows in self._answers(name, ask):
                     changed += self._keep(done, name, rows, payload)
-            except (SourceError, ConfigError) as error:  # a secret that is missing keeps no other provider from it
+            except ConfigError as error:  # a secret that is missing: nobody was asked, and others may be
+                done.problems.append(error)
+                break
+            except SourceError as error:
                 outcome = OUTCOMES.get(type(error), "failed")
                 done.problems.append(error)
             done.asked_hours += due.hour_count

@@ -1,7 +1,6 @@
 """A day in a real store follows its revisions: pending between milestones, corrected after them, or when asked."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from pipeline.sinks.sql import run_query
 from pipeline.sinks.warehouse import DayTables, RunStamp, Warehouse
 from pipeline.units import JOULES_PER_KWH
 from pipeline.window import HOUR
+from tests.clocks import FixedClock
 from tests.sinks.publishing import server_of
 from tests.sinks.rows import CLUSTER, commit, complete, day, emission, metered, pod, tables
 from tests.sinks.servers import RealStore, real_prometheus
@@ -34,22 +34,6 @@ LATER = timedelta(minutes=13)  # how long after a whole hour a run comes
 TWO_DAYS, WEEK = timedelta(hours=48), timedelta(days=7)
 
 Amounts: TypeAlias = dict[tuple[str, str | None], float]
-
-
-@dataclass
-class SetClock:
-    """A clock whose date is set, and which waits in earnest."""
-
-    moment: datetime
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass(frozen=True)
@@ -95,7 +79,7 @@ class Site:
         outcome = ClusterOutcome(cluster, "lifecycle")
         report = RunReport(f"run-{now:%m%dT%H%M%S}", "run", now, dry_run)
         warehouse = Warehouse(self.folder, on_effect)
-        for error in publish_cluster(settings, {}, SetClock(now), warehouse, outcome, report, asked_from):
+        for error in publish_cluster(settings, {}, FixedClock(now), warehouse, outcome, report, asked_from):
             raise error
         return outcome.stores[0]
 

@@ -121,9 +121,8 @@ def _told(job: Job, refresh: Refresh, zone: Zone, name: str, window: Window) -> 
     hours, done = list(window.hours()), Refreshed()
     if name in zone.web:
         refresh.ask(done, name, hours, zone.signal)
-        asked = (
-            f"{done.asked_hours:,} hours asked" if done.asked_hours else "no hour is due, all were asked about before"
-        )
+        nobody = "not asked" if done.problems else "no hour is due, all were asked about before"
+        asked = f"{done.asked_hours:,} hours asked" if done.asked_hours else nobody
     else:
         done.fresh = replace(refresh, prices=replace(zone, files={name: zone.files[name]})).files(hours)
         asked = "read"

@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -26,28 +25,13 @@ from pipeline.report import RunReport
 from pipeline.run import run
 from pipeline.settings import Settings
 from pipeline.window import HOUR, Window
+from tests.clocks import FixedClock
 
 DAY = datetime(2026, 11, 3, tzinfo=UTC)
 WINDOW = Window(DAY, DAY + 24 * HOUR)
 PUE = 1.25
 ZONE = "XX"
 CLUSTER = "e2e"
-
-
-@dataclass
-class FixedClock:
-    """A clock that stands at one moment but still measures and waits."""
-
-    moment: datetime
-
-    def now(self) -> datetime:
-        return self.moment
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 def intensity_g_per_kwh(hour: datetime) -> float:

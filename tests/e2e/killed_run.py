@@ -10,7 +10,8 @@ from pipeline.config import load
 from pipeline.job import Job
 from pipeline.run import run
 from pipeline.window import Window
-from tests.e2e.conftest import CLUSTER, FixedClock
+from tests.clocks import FixedClock
+from tests.e2e.conftest import CLUSTER
 
 
 class Killer:

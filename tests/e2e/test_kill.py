@@ -16,7 +16,8 @@ from pipeline.run import run
 from pipeline.sinks.sql import run_query
 from pipeline.tables import values
 from pipeline.window import HOUR, Window
-from tests.e2e.conftest import CLUSTER, DAY, FixedClock, PublishedDay, job, write_config
+from tests.clocks import FixedClock
+from tests.e2e.conftest import CLUSTER, DAY, PublishedDay, job, write_config
 
 HOURS = Window(DAY + 9 * HOUR, DAY + 11 * HOUR)
 ROWS = "select * exclude (run_id, intensity_updated_utc) from emissions order by all"

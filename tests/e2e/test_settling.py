@@ -16,7 +16,8 @@ from pipeline.run import run
 from pipeline.settings import Settings
 from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import Warehouse
-from tests.e2e.conftest import DAY, PUE, WINDOW, FixedClock, PublishedDay
+from tests.clocks import FixedClock
+from tests.e2e.conftest import DAY, PUE, WINDOW, PublishedDay
 from tests.misbehaving import Answer, Asked, misbehaving
 
 HOUR = timedelta(hours=1)
@@ -115,7 +116,7 @@ def test_a_day_of_estimates_settles_and_everybody_agrees(published_day: Publishe
             assert measured[hour] / estimated[hour] == pytest.approx(g_per_kwh / (100.0 + hour.hour), rel=1e-9)
 
         for hour in sorted(measured):
-            assert in_store(store, hour) == pytest.approx(measured[hour], rel=1e-6)
+            assert in_store(store, hour) == pytest.approx(measured[hour], rel=1e-9)
         with open_views(warehouse.root) as connection:
             revised = connection.sql(
                 "select hour_utc, sum(new_emissions_gco2e - old_emissions_gco2e), string_agg(distinct cause) "

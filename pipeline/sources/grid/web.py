@@ -13,11 +13,11 @@ import httpx
 from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
 from pipeline.fuse import Fuse
 from pipeline.settings import HttpSettings
+from pipeline.sources.wording import LINE_CHARACTERS, failure, line
 from pipeline.window import Clock
 
 USER_AGENT = "carbon-etl"
 FIRST_WAIT_SECONDS = 1.0
-LINE_CHARACTERS = 200
 SCRUBBED = "***"
 
 
@@ -140,13 +140,11 @@ class Web:
     def _broken(self, where: str, error: Exception | None, *, slow: bool) -> NoReturn:
         if isinstance(error, UnicodeEncodeError):
             raise SourceRejected(f"{where} cannot be asked: its credentials are not ASCII") from None
-        if slow:
+        if error is None or slow:
             raise SourceUnavailable(
                 f"{where} did not answer within {self._http.timeout_seconds:g} s (http.timeout_seconds)"
             ) from None
-        if "certificate verify failed" in str(error):
-            raise SourceRejected(f"{where} shows a certificate that this machine does not trust") from None
-        raise SourceUnavailable(f"cannot reach {where}: {type(error).__name__}") from None
+        raise failure(error, where) from None
 
     def _pace(self) -> None:
         """Keep the provider's rate limit."""
@@ -173,7 +171,7 @@ class Web:
 
 def first_line(body: bytes) -> str:
     """At most one line of somebody else's text."""
-    return " ".join(body[:4096].decode(errors="replace").split())[:LINE_CHARACTERS]
+    return line(body[:4096].decode(errors="replace"))
 
 
 def malformed(provider: str, what: str) -> SourceMalformed:

@@ -19,9 +19,10 @@ from pipeline.sources.prometheus.frames import DamagedError
 from pipeline.sources.prometheus.read_request import NAME, matchers_of, read_request
 from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.sources.prometheus.selectors import selector as written
-from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession, line
+from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.sources.prometheus.streaming import Stream
 from pipeline.sources.prometheus.xor_chunks import Decoder, decode
+from pipeline.sources.wording import line
 from pipeline.window import Clock
 
 FIRST_WAIT_SECONDS = 0.5

@@ -9,24 +9,13 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.errors import SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.sources.wording import failure, line
 from pipeline.window import Clock
 
 BYTES_PER_MB = 1 << 20
 CHUNK_BYTES = 1 << 18
-LINE_CHARACTERS = 200
 IS_PARTIAL = re.compile(rb'"isPartial"\s*:\s*true')
-REASONS = {  # what the depths of a socket say, and what a person reads
-    "Connection refused": "connection refused",
-    "Temporary failure in name resolution": "its name cannot be resolved now",
-    "Failed to resolve": "its name cannot be resolved",
-    "Name or service not known": "its name cannot be resolved",
-    "Network is unreachable": "network is unreachable",
-    "No route to host": "no route to host",
-    "Connection reset": "connection reset",
-    "closed connection without response": "it closed the connection without an answer",
-    "IncompleteRead": "its answer broke off",
-}
 
 
 class BoundedSession(requests.Session):
@@ -69,7 +58,7 @@ class BoundedSession(requests.Session):
         except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
             raise SourceRejected(f"{where} cannot be asked: its address or its credentials cannot be sent") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise _failure(error, where) from None
+            raise failure(error, where) from None
         if response.status_code != 200:
             raise _refusal(response, where)
         self._surface_warnings(response, where)
@@ -100,11 +89,6 @@ class BoundedSession(requests.Session):
                 self._on_warning(line(str(warning)))
 
 
-def line(text: str) -> str:
-    """At most one line of somebody else's text."""
-    return " ".join(text.split())[:LINE_CHARACTERS]
-
-
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
         answer = response.json()
@@ -120,14 +104,6 @@ def _json(response: requests.Response) -> dict[str, Any]:
 def _place(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path.split('/api/v1')[0]}"
-
-
-def _failure(error: Exception, where: str) -> SourceError:
-    text = str(error)
-    if "certificate verify failed" in text:
-        return SourceRejected(f"{where} shows a certificate that this machine does not trust")
-    reason = next((reason for sign, reason in REASONS.items() if sign in text), line(text))
-    return SourceUnavailable(f"cannot reach {where}: {reason}")
 
 
 def _refusal(response: requests.Response, where: str) -> Exception:
