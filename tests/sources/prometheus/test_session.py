@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
-from pipeline.sources.prometheus.session import BYTES_PER_MB, LINE_CHARACTERS, BoundedSession, line
+from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
+from pipeline.sources.wording import LINE_CHARACTERS, line
 from tests.conftest import RealClock
 from tests.misbehaving import (
     CUT_OFF,
