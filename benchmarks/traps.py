@@ -24,7 +24,7 @@ from pipeline.demo.fleet import Fleet
 from pipeline.demo.servers import PrometheusBinary
 from pipeline.site import Site
 from pipeline.transforms.energy import NOTHING, Energy
-from pipeline.window import HOUR, Clock, to_ms
+from pipeline.window import HOUR, Clock, Window, to_ms
 
 HOURS, SEEDS = 6, 3
 KEY = ["hour_utc", "who"]
@@ -46,7 +46,7 @@ def measure(fleet: Fleet, lines: Iterable[Line], binary: PrometheusBinary, clock
     """
     with served(fleet, binary, clock) as site:
         hours = list(fleet.spec.window.hours())
-        folds = [site.fold_meters(hour) for hour in hours]
+        folds = [site.fold_meters(Window.of_hour(hour)) for hour in hours]
         said = {}
         for line in lines:
             energy = [fold[line.subject.meter].energy if line.subject.meter in fold else NOTHING for fold in folds]

@@ -18,6 +18,7 @@ from pipeline.tables import values
 from pipeline.transforms.accounting import accounting, candidates, cross_check
 from pipeline.transforms.energy import Energy
 from pipeline.units import MS_PER_MINUTE, MS_PER_SECOND
+from pipeline.window import Window
 
 OK, NOTE, FAIL = 0, 1, 2
 LOOK_BACK = "15m"
@@ -155,7 +156,7 @@ def _no_meter(site: Site, now_ms: int) -> Finding:
 
 def accounts(site: Site, hour_utc: datetime) -> Iterator[Finding]:
     """Which meter accounts for which nodes in the newest closed hour, and how far two of one node are apart."""
-    folds = site.fold_meters(hour_utc)
+    folds = site.fold_meters(Window.of_hour(hour_utc))
     energies = {name: fold.energy for name, fold in folds.items()}
     nodes: dict[tuple[str, str], set[str]] = {}
     ratios: dict[tuple[str, str], dict[str, float]] = {}

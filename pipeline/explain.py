@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from pipeline.checks import SCOPES, Remark
 from pipeline.equality import RELATIVE_TOLERANCE
 from pipeline.errors import ConfigError
+from pipeline.extraction import MeterFold
 from pipeline.meters import METERS
 from pipeline.prices import Fresh, Known
 from pipeline.refresh import PueRefresh, Refresh, Refreshed
 from pipeline.samples import Bools, Int64s
 from pipeline.settings import nearest
 from pipeline.sinks.warehouse import Warehouse
-from pipeline.site import MeterFold, Site
+from pipeline.site import Site
 from pipeline.tables import values
 from pipeline.transforms.accounting import GROUP_OF, Candidate, Place, accounting, candidates
 from pipeline.transforms.counters import Intervals
@@ -52,7 +53,7 @@ def explain(site: Site, warehouse: Warehouse, node: str, hour_utc: datetime, now
         SourceError: the server did not give all of it.
     """
     window = Window.of_hour(hour_utc)
-    folds = site.fold_meters(hour_utc)
+    folds = site.fold_meters(Window.of_hour(hour_utc))
     energies = {name: fold.energy for name, fold in folds.items()}
     places = candidates(energies, site.orders)
     _refuse_unknown(node, hour_utc, places)

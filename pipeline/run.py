@@ -31,11 +31,9 @@ from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
 from pipeline.site import Site, open_site
 from pipeline.tables import values
 from pipeline.transforms.coverage import hour_state
-from pipeline.transforms.energy import NOTHING, Energy, join
 from pipeline.transforms.refold import better_covered
 from pipeline.transforms.revisions import revision_rows
-from pipeline.units import MS_PER_HOUR
-from pipeline.window import HOUR, Window, floor_hour, from_ms, to_ms
+from pipeline.window import HOUR, Window, floor_hour, from_ms
 
 LOG = structlog.get_logger()
 
@@ -173,7 +171,7 @@ def _fold_day(
         hours = set(due)
         if not job.dry_run:
             hours |= set(warehouse.recover(site.name, day, job.clock.now(), tally.run_id).torn_hours)
-        fresh = join([_fold_hour(site, hour, oldest_ms) for hour in sorted(hours)])
+        fresh = site.fold_hours(sorted(hours), oldest_ms)
         energy = site.counted_once(better_covered(fresh, *_stored(warehouse, site.name, day, hours)))
         priced, refused = site.prices.price(energy.rows, known, job.clock.now())
         tally.refused.update(refused)
@@ -199,12 +197,6 @@ def _fold_day(
         rows=priced.num_rows,
         seconds=round(job.clock.monotonic() - began, 3),
     )
-
-
-def _fold_hour(site: Site, hour: datetime, oldest_ms: int) -> Energy:
-    if to_ms(hour) + MS_PER_HOUR + site.rules.max_gap_ms < oldest_ms:  # nothing can be there: do not ask
-        return NOTHING
-    return site.fold_hour(hour)
 
 
 def _stored(warehouse: Warehouse, cluster: str, day: date, hours: set[datetime]) -> list[pa.Table]:

@@ -1,23 +1,19 @@
 """One cluster as a run meets it: its settings turned into things that can be asked."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
-from pipeline.meters import METERS, Extract, Meter
+from pipeline.extraction import MeterFold, fold_window, read_known
+from pipeline.meters import METERS, Meter
 from pipeline.prices import Prices, open_prices
 from pipeline.settings import ClusterSettings, Settings
-from pipeline.sources import ownership, presence
 from pipeline.sources.meters import platform
 from pipeline.sources.prometheus.bulk import BulkServer
 from pipeline.sources.prometheus.reach import oldest_sample_ms
 from pipeline.sources.prometheus.selectors import Matcher, parse_matchers
-from pipeline.transforms.accounting import Group, choose, with_refused
-from pipeline.transforms.coverage import Presence
-from pipeline.transforms.energy import Energy, book, join
-from pipeline.transforms.folded import Folded
-from pipeline.transforms.owners import Owners
+from pipeline.transforms.accounting import Group, choose
+from pipeline.transforms.energy import NOTHING, Energy, join
 from pipeline.transforms.platform import NodeHour, PlatformReading, checked, fold_platform, scaled
 from pipeline.transforms.plausibility import Ceilings
 from pipeline.transforms.scopes import Host, counted_once
@@ -26,14 +22,6 @@ from pipeline.units import MS_PER_HOUR
 from pipeline.window import Clock, Window, to_ms
 
 NAME_LABEL = "__name__"
-
-
-class MeterFold(NamedTuple):
-    """What one meter says of an hour: its samples, their meaning, its rows."""
-
-    samples: object
-    folded: Folded
-    energy: Energy
 
 
 @dataclass(frozen=True)
@@ -103,38 +91,25 @@ class Site:
             "`carbon-etl doctor` shows what is found"
         )
 
-    def fold_meters(self, hour_utc: datetime) -> dict[str, MeterFold]:
-        """Read everything one hour may look at, and fold it: every configured meter for itself.
+    def fold_meters(self, window: Window) -> dict[str, MeterFold]:
+        """Every configured meter for itself, over whole hours.
 
         Raises:
             SourceError: the server did not give all of it.
         """
-        window = Window.of_hour(hour_utc)
-        start_ms, end_ms = window.start_ms - self.rules.max_gap_ms - 1, window.end_ms + self.rules.max_gap_ms
-        matchers = self.server.matchers
-        owned = ownership.read(self.server, matchers, start_ms, end_ms)
-        stamps_ms, created_ms = presence.read_presence(self.server, matchers, start_ms, end_ms)
-        seen = Presence(stamps_ms, created_ms) if stamps_ms else None
-        owners = Owners(owned.pods, owned.replicasets, owned.jobs)
-        gap_ms = self.rules.max_gap_ms
-        extract = Extract(
-            self.server, matchers, start_ms, end_ms, gap_ms, self.ceilings, owned.started_ms,
-            self.settings.level, self.settings.processes,
-        )  # fmt: skip
-        there, folds = self.meters_found(start_ms, end_ms), {}
-        for meter in self.meters:
-            if meter in there:
-                reading = meter.read(extract)
-                parts = (part for part in (reading.folded, reading.boards) if part is not None)
-                energy = join([book(part, window, self.rules, owners, seen) for part in parts])
-                energy = with_refused(energy, reading.refused(window, self.name))
-                energy = replace(
-                    energy,
-                    processes=reading.processes(window, self.name),
-                    faults=tuple(reading.faults(window)),
-                )
-                folds[meter.name] = MeterFold(reading.samples, reading.folded, energy)
-        return folds
+        known = read_known(self.server, window, self.rules.max_gap_ms)
+        there = self.meters_found(window.start_ms - self.rules.max_gap_ms - 1, window.end_ms + self.rules.max_gap_ms)
+        wanted = [meter for meter in self.meters if meter in there]
+        return fold_window(self.server, wanted, window, self.rules, self.ceilings, self.settings, known)
+
+    def fold_hours(self, hours: Sequence[datetime], oldest_ms: int) -> Energy:
+        """Energy of some hours in time order; those that end before the oldest sample are not asked for.
+
+        Raises:
+            SourceError: the server did not give all of it.
+        """
+        first_ms = oldest_ms - self.rules.max_gap_ms - MS_PER_HOUR
+        return join([NOTHING, *(self.fold_hour(hour) for hour in hours if to_ms(hour) >= first_ms)])
 
     def fold_hour(self, hour_utc: datetime) -> Energy:
         """Energy of an hour, each component group of a node by the one meter that accounts for it.
@@ -142,7 +117,7 @@ class Site:
         Raises:
             SourceError: the server did not give all of it.
         """
-        return self.account(self.fold_meters(hour_utc), hour_utc)
+        return self.account(self.fold_meters(Window.of_hour(hour_utc)), hour_utc)
 
     def account(self, folds: Mapping[str, MeterFold], hour_utc: datetime) -> Energy:
         """The energy of an hour that was folded by every meter, held against the platform meter where there is one.

@@ -159,7 +159,7 @@ def test_every_meter_folds_to_equal_joules_over_both_transports(
     found = sites(url, tmp_path, clock)
     meters = set()
     for hour in fleet.spec.window.hours():
-        folds = {name: site.fold_meters(hour) for name, site in found.items()}
+        folds = {name: site.fold_meters(Window.of_hour(hour)) for name, site in found.items()}
         for other in ("remote_read", "auto"):
             assert set(folds[other]) == set(folds["query"])
             for meter, fold in folds["query"].items():
