@@ -229,7 +229,7 @@ def test_a_body_without_a_length_is_not_taken_for_whole_where_the_time_out_cuts_
 
 def test_who_cannot_be_reached_is_unavailable() -> None:
     with pytest.raises(
-        SourceUnavailable, match=r"^cannot reach vendor \(http://127\.0\.0\.1:\d+/past\): ConnectError$"
+        SourceUnavailable, match=r"^cannot reach vendor \(http://127\.0\.0\.1:\d+/past\): connection refused$"
     ):
         web(retry_seconds=0.0).get(f"http://127.0.0.1:{free_port()}/past", {"zone": "DE"})
 
@@ -246,7 +246,7 @@ def test_an_answer_above_the_limit_is_refused_also_when_it_came_compressed() -> 
 
 def test_a_compressed_answer_that_is_none_is_unavailable() -> None:
     broken = Answer(body=b"no gzip", headers={"Content-Encoding": "gzip"})
-    with misbehaving(broken) as server, pytest.raises(SourceUnavailable, match="DecodingError"):
+    with misbehaving(broken) as server, pytest.raises(SourceUnavailable, match="incorrect header check"):
         web(retry_seconds=0.0).get(server.url)
 
 
