@@ -1,7 +1,8 @@
 """The servers a configuration names: where samples are read, where series are written, the limits of each call."""
 
 import re
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -9,20 +10,55 @@ from pydantic import Field, model_validator
 from pipeline.credentials import Credentials, Part
 from pipeline.settings.values import Duration, Url
 
+TLS_KEYS = ("ca_file", "cert_file", "key_file", "server_name")
 
-class PrometheusEndpoint(Credentials):
+
+class SigV4Settings(Part):
+    """How requests to Amazon are signed; the keys are found by botocore's own chain."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    service: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "aps"
+    profile: str | None = None
+    role_arn: Annotated[str, Field(pattern=r"^arn:")] | None = None
+
+
+class SecuredServer(Credentials):
+    """An address with all that is needed to be let in there: credentials, TLS, signatures."""
+
+    url: Url
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+    sigv4: SigV4Settings | None = None
+
+    @property
+    def ways(self) -> list[str]:
+        """The keys that each make an Authorization header."""
+        return [*super().ways, *(["sigv4"] if self.sigv4 else [])]
+
+    @model_validator(mode="after")
+    def _tls_that_holds(self) -> Self:
+        given = [key for key in TLS_KEYS if getattr(self, key) is not None]
+        if given and urlsplit(self.url).scheme != "https":
+            raise ValueError(f"{given[0]} is of TLS: write https:// in its url")
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is the key of cert_file: set both")
+        return self
+
+
+class PrometheusEndpoint(SecuredServer):
     """One Prometheus-compatible address that a cluster's samples are read from."""
 
-    url: Url
     selector: str = "{}"
     replica_of: str | None = None
-    transport: Literal["auto", "query", "remote_read"] = "auto"
+    merges_replicas: bool = False
+    transport: Literal["auto", "query", "remote_read", "export"] = "auto"
 
 
-class StoreSettings(Credentials):
+class StoreSettings(SecuredServer):
     """One store that derived series are written to."""
 
-    url: Url
     name: str = ""
     query_url: Url = ""
     horizon: Duration | None = None

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+from requests.adapters import BaseAdapter
 
-from pipeline.errors import SourceMalformed, SourceRejected, SourceUnavailable
-from pipeline.sources.wording import failure, line
+from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.sources.prometheus.access import OPEN, Access
+from pipeline.sources.wording import line
 from pipeline.window import Clock
 
 BYTES_PER_MB = 1 << 20
@@ -26,11 +28,20 @@ class BoundedSession(requests.Session):
         timeout_seconds: for a whole answer, however slowly it drips.
         max_bytes: of a decoded body.
         on_warning: called with each warning text a Prometheus puts beside its data.
+        access: credentials and TLS of every request, whoever makes it.
     """
 
-    def __init__(self, clock: Clock, timeout_seconds: float, max_bytes: int, on_warning: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        timeout_seconds: float,
+        max_bytes: int,
+        on_warning: Callable[[str], None],
+        access: Access = OPEN,
+    ) -> None:
         super().__init__()
         self.trust_env = False  # a .netrc must not replace the credentials of the config
+        self.auth, self._access = access.admit, access
         self._clock, self._timeout_seconds, self._max_bytes, self._on_warning = (
             clock,
             timeout_seconds,
@@ -58,11 +69,17 @@ class BoundedSession(requests.Session):
         except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
             raise SourceRejected(f"{where} cannot be asked: its address or its credentials cannot be sent") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise failure(error, where) from None
+            raise self._access.failure(error, where) from None
         if response.status_code != 200:
+            response._content = self._access.unechoed(response)  # noqa: SLF001 # whoever shows what it says
             raise _refusal(response, where)
         self._surface_warnings(response, where)
         return response
+
+    def get_adapter(self, url: str) -> BaseAdapter:
+        """The endpoint's own for https, whatever else is mounted: prometheus-api-client mounts one without our TLS."""
+        own = self._access.adapter
+        return own if own is not None and url.startswith("https:") else super().get_adapter(url)
 
     def _body(self, response: requests.Response, where: str, deadline: float) -> bytes:
         chunks, size = [], 0
@@ -106,16 +123,13 @@ def _place(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.split('/api/v1')[0]}"
 
 
-def _refusal(response: requests.Response, where: str) -> Exception:
-    status = response.status_code
-    try:
-        detail = line(str(json.loads(response.content).get("error", "")))
-    except (ValueError, AttributeError):
-        detail = line(response.text)
+def _refusal(response: requests.Response, where: str) -> SourceError:
+    status, detail = response.status_code, _detail(response)
     if status in (401, 403):
-        return SourceRejected(
-            f"{where} refuses these credentials ({status}): set bearer_token_env or username with password_env for it"
-        )
+        given = "Authorization" in response.request.headers
+        advice = "check them" if given else "set bearer_token_env or username with password_env for it"
+        says = f" (it says: {detail})" if detail else ""
+        return SourceRejected(f"{where} refuses these credentials ({status}): {advice}{says}")
     if status == 404 or 300 <= status < 400:
         return SourceRejected(f"{where} has no Prometheus API ({status}): check the address and its path prefix")
     if status == 429 or status >= 500:
@@ -123,6 +137,15 @@ def _refusal(response: requests.Response, where: str) -> Exception:
         error.retry_after_seconds = _retry_after(response)
         return error
     return SourceRejected(f"{where} refuses the query ({status}): {detail}")
+
+
+def _detail(response: requests.Response) -> str:
+    """What an answer other than 200 says, as a line."""
+    try:
+        answer = json.loads(response.content)
+        return line(str(answer.get("error") or answer.get("message") or ""))
+    except (ValueError, AttributeError):
+        return line(response.text)
 
 
 def _retry_after(response: requests.Response) -> float | None:
