@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROGRAMS := .cache/bin
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
 EXPORTERS := .cache/exporters
+STORE := .cache/bench
+PYTHONS := 3.12 3.13 # beside the one that runs: its types, and its syntax where it is installed
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-exporters quick check fmt bench clean
+.PHONY: help demo test test-exporters quick check fmt bench bench-quick clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -14,20 +17,23 @@ demo: $(VENV)/runtime ## Two simulated days through a real Prometheus, in ./demo
 	$(BIN)/python -m pipeline demo --folder demo
 
 test: $(VENV)/dev $(PROGRAMS) ## Everything the tests prove, on real servers
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST)
 
 quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(BIN)/python -m pytest --ignore tests/e2e
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/e2e
 
 test-exporters: $(VENV)/dev $(PROGRAMS) ## The real Kepler and Scaphandre, built and driven with known joules
 	$(BIN)/python -m tests.exporters.programs $(EXPORTERS)
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_EXPORTERS=$(EXPORTERS) $(BIN)/python -m pytest -rfExX tests/exporters
 	$(BIN)/python -m tests.exporters.inputs --note
 
+export COMPILE := import pathlib, sys; [compile(f.read_bytes(), str(f), "exec") for d in sys.argv[1:] for f in pathlib.Path(d).rglob("*.py")]
 check: $(VENV)/dev ## Lint, format, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for v in $(PYTHONS); do $(BIN)/mypy --python-version $$v || exit 1; done
+	for v in $(PYTHONS); do ! python$$v -c '' 2>/dev/null || python$$v -W error -c "$$COMPILE" pipeline tests benchmarks dashboards || exit 1; done
 	$(BIN)/lint-imports --no-logo
 
 fmt: $(VENV)/dev ## Format, and regenerate what is generated
@@ -35,10 +41,21 @@ fmt: $(VENV)/dev ## Format, and regenerate what is generated
 	$(BIN)/ruff format .
 	$(BIN)/python -m dashboards.build_overview
 
-bench: $(VENV)/dev $(PROGRAMS) ## The tables of benchmarks/: accuracy, traps, extraction
+bench: $(VENV)/dev $(PROGRAMS) ## The pages of benchmarks/: accuracy, traps, and everything at size (an hour or more)
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.accuracy
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.traps
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.extraction
+	mkdir -p $(STORE)
+	for page in extraction end_to_end memory fleet; do \
+		PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.$$page --data $(STORE) || exit; done
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.remote_write
+	$(BIN)/python -m benchmarks.warehouse
+
+bench-quick: $(VENV)/dev $(PROGRAMS) ## Those at size at small sizes, printed only
+	mkdir -p $(STORE)
+	for page in extraction end_to_end memory fleet; do \
+		PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.$$page --quick --data $(STORE) || exit; done
+	for page in remote_write warehouse; do \
+		PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.$$page --quick || exit; done
 
 clean: ## Remove what these targets made
 	rm -rf $(VENV) .cache demo

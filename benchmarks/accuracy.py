@@ -24,7 +24,6 @@ import pyarrow as pa
 
 from benchmarks.accuracy_report import markdown
 from pipeline import __version__
-from pipeline.cli import SystemClock
 from pipeline.demo.binaries import PrometheusBinary, find_prometheus
 from pipeline.demo.fleet import Fleet, FleetSpec, churning, restarting, simulate, steady
 from pipeline.demo.openmetrics import fill_blocks
@@ -33,6 +32,7 @@ from pipeline.demo.servers import free_port, start_prometheus
 from pipeline.settings import Settings
 from pipeline.site import Site, open_site
 from pipeline.tables import METHOD_VERSION
+from pipeline.terminal import SystemClock
 from pipeline.units import MS_PER_HOUR, MS_PER_SECOND
 from pipeline.window import HOUR, Clock, to_ms
 

@@ -5,46 +5,34 @@
 A seeded store (`extraction_store`) is loaded into a real Prometheus. Each way reads the same span in a process of its
 own, the ways take turns, and medians of three are compared: time from the first request to the last sample (imports
 excluded for all), peak memory of the process. Curl posts the same request and throws the bytes away: what the server
-and the line need. Server and client share one machine, so only ratios mean something.
+and the line need.
 """
 
-import argparse
 import json
-import os
-import platform
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-import httpx
-import numpy as np
-import pyarrow as pa
-
-from benchmarks.extraction_report import markdown
-from benchmarks.extraction_store import METRIC, load, nodes
-from pipeline.cli import SystemClock
-from pipeline.demo.servers import find_prometheus, free_port, start_prometheus
+from benchmarks.end_to_end import HOURS, QUICK_HOURS, QUICK_SERIES, SERIES, START_MS
+from benchmarks.end_to_end_ways import DEFAULT_INSTALL
+from benchmarks.extraction_report import CURL, FAST, LIBRARY, QUERY, REMOTE_READ, Said, goals, part
+from benchmarks.extraction_store import METRIC, store
+from benchmarks.kepler_fleet import Size
+from benchmarks.page import document, finish, parser, versions
+from benchmarks.stopwatch import cost, imported, own_peak_mb, python
 from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.bulk import BulkServer
 from pipeline.sources.prometheus.read_request import matchers_of, read_request
 from pipeline.sources.prometheus.remote_read import HEADERS, PATH
+from pipeline.terminal import SystemClock
 from pipeline.units import MS_PER_HOUR
-from pipeline.window import from_ms, to_ms
+from pipeline.window import from_ms
 
-START_MS = to_ms(datetime(2026, 11, 1, tzinfo=UTC))
-SEED = 1
-ROUNDS = 3
 PAGE = Path(__file__).with_name("extraction.md")
-REMOTE_READ, QUERY, LIBRARY, CURL = "remote_read", "query", "prometheus-api-client + pandas", "curl"
+TRANSPORTS = {REMOTE_READ: "remote_read", FAST: "remote_read", QUERY: "query"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +51,19 @@ class Span:
         return self.start_ms + round(self.hours * MS_PER_HOUR)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What one measurement gave: seconds, peak memory of its process, samples and series (of curl: none)."""
-
-    seconds: float
-    peak_mb: float
-    samples: int
-    series: int
-
-
 def spans(series: int, hours: float) -> list[Span]:
     """Of a store with so many series over so many hours and one before and after."""
-    every = f"{METRIC}{{}}"
-    quarter = f'{METRIC}{{cluster="c1"}}'
-    hour_ms = START_MS + round(min(12, hours / 2) * MS_PER_HOUR)
-    one = Span(f"1 h x {series // 4:,}", quarter, hour_ms, 1, (REMOTE_READ, CURL, QUERY, LIBRARY))
-    if hours <= 2:
+    every, quarter = f"{METRIC}{{}}", f'{METRIC}{{cluster="c1"}}'
+    hour_ms = START_MS + round(min(13, hours / 2) * MS_PER_HOUR)
+    bare = (REMOTE_READ, FAST, CURL)
+    one = Span(f"1 h x {series // 4:,}", quarter, hour_ms, 1, (*bare, QUERY, LIBRARY))
+    if hours < 26:
         return [one]
-    day = (REMOTE_READ, CURL)
     return [
         one,
-        Span(f"1 h x {series:,}", every, hour_ms, 1, (REMOTE_READ, CURL, QUERY)),
-        Span(f"{hours - 2:g} h x {series // 4:,}", quarter, START_MS + MS_PER_HOUR, hours - 2, day),
-        Span(f"{hours - 2:g} h x {series:,}", every, START_MS + MS_PER_HOUR, hours - 2, day),
+        Span(f"1 h x {series:,}", every, hour_ms, 1, (*bare, QUERY)),
+        Span(f"24 h x {series // 4:,}", quarter, START_MS + MS_PER_HOUR, 24, bare),
+        Span(f"24 h x {series:,}", every, START_MS + MS_PER_HOUR, 24, bare),
     ]
 
 
@@ -105,96 +82,69 @@ def measure(way: str, url: str, selector: str, start_ms: int, end_ms: int) -> Sa
         samples, series = len(frame), len(found)
     else:
         http = HttpSettings(timeout_seconds=600, max_response_mb=8_000)
-        endpoint = PrometheusEndpoint.model_validate({"url": url, "transport": way})
+        endpoint = PrometheusEndpoint.model_validate({"url": url, "transport": TRANSPORTS[way]})
         server = BulkServer(endpoint, http, {}, SystemClock(), print)
-        pa.array(np.arange(3)).take(pa.array([1]))  # imports pandas and pyarrow's functions, as any run has by then
+        imported()
         began = time.perf_counter()
         for block in server.blocks(selector, start_ms, end_ms):
             samples += len(block.values)
             series += block.labels.num_rows
-    seconds = time.perf_counter() - began
-    return Said(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, samples, series)
+    return Said(time.perf_counter() - began, own_peak_mb(), samples, series)
 
 
 def elsewhere(way: str, url: str, span: Span) -> Said:
     """The same in a process of its own."""
     if way == CURL:
         return _curl(url, span)
-    command = [sys.executable, "-m", "benchmarks.extraction", "--one", way, url, span.selector,
-               str(span.start_ms), str(span.end_ms)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    return Said(**json.loads(done.stdout.splitlines()[-1]))
+    command = python("benchmarks.extraction", "--one", way, url, span.selector, str(span.start_ms), str(span.end_ms))
+    done = cost(command, {} if way == FAST else DEFAULT_INSTALL)
+    return Said(**json.loads(done.out.splitlines()[-1]))
 
 
 def _curl(url: str, span: Span) -> Said:
     with tempfile.NamedTemporaryFile() as body:
         Path(body.name).write_bytes(read_request([matchers_of(span.selector)], span.start_ms, span.end_ms))
-        headers = [part for name, value in HEADERS.items() for part in ("-H", f"{name}: {value}")]
-        command = ["curl", "-sf", "-o", "/dev/null", "-w", "%{time_total}", "-X", "POST", *headers,
-                   "--data-binary", f"@{body.name}", url + PATH]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return Said(float(done.stdout), 0.0, 0, 0)
+        headers = [word for name, value in HEADERS.items() for word in ("-H", f"{name}: {value}")]
+        done = cost(["curl", "-sf", "-o", "/dev/null", "-w", "%{time_total}", "-X", "POST", *headers,
+                     "--data-binary", f"@{body.name}", url + PATH])  # fmt: skip
+    return Said(float(done.out), done.peak_mb, 0, 0)
 
 
 def compare(url: str, span: Span, rounds: int) -> dict[str, Said]:
     """The median of each way, all of which must have read the same."""
-    said: dict[str, list[Said]] = {way: [] for way in span.ways}
+    ways = [way for way in span.ways if way != FAST or find_spec("numba")]
+    said: dict[str, list[Said]] = {way: [] for way in ways}
     for number in range(rounds):
-        for way in span.ways:
+        for way in ways:
             said[way].append(elsewhere(way, url, span))
-            print(f"{span.title}, round {number + 1}, {way}: {said[way][-1].seconds:.2f} s", file=sys.stderr)
-    counts = {(one.samples, one.series) for way, own in said.items() for one in own if way in (REMOTE_READ, QUERY)}
+            print(f"{span.title}, round {number + 1}, {way}: {said[way][-1].seconds:.2f} s", flush=True)
+    counts = {(one.samples, one.series) for way, own in said.items() for one in own if way in TRANSPORTS}
     if len(counts) != 1:
         raise SystemExit(f"{span.title}: the transports disagree: {counts}")
-    return {way: _median(own) for way, own in said.items()}
-
-
-def _median(said: Sequence[Said]) -> Said:
-    return Said(
-        median(one.seconds for one in said), median(one.peak_mb for one in said), said[0].samples, said[0].series
-    )
-
-
-@contextmanager
-def store(folder: Path, series: int, hours: float) -> Iterator[str]:
-    """The address of a Prometheus with the seeded fleet; a folder that holds it already is used as it is."""
-    binary = find_prometheus(folder / "programs", os.environ.get("PATH", ""))
-    data_dir = folder / f"store-{series}-{hours:g}"
-    with start_prometheus(binary, data_dir, free_port(), SystemClock(), out_of_order="5y") as running:
-        if not (data_dir / "loaded").exists():
-            load(running.url, nodes(SEED, series, START_MS, hours), START_MS, hours, SEED)
-            (data_dir / "loaded").touch()
-        yield running.url
-
-
-def versions(url: str) -> Mapping[str, str]:
-    """What was measured with."""
-    build = httpx.get(f"{url}/api/v1/status/buildinfo", trust_env=False).json()["data"]["version"]
-    return {"Prometheus": build, "Python": platform.python_version(), "numpy": np.__version__}
+    return {way: Said.middle(own) for way, own in said.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one hour of 5,000 series only; prints, writes nothing")
-    parser.add_argument("--data", type=Path, help="keep the store here, and use it again")
-    parser.add_argument("--one", nargs=5, metavar=("WAY", "URL", "SELECTOR", "START_MS", "END_MS"))
-    given = parser.parse_args(arguments)
+    options = parser(__doc__, "one round, an hour of a small store")
+    options.add_argument("--one", nargs=5, metavar=("WAY", "URL", "SELECTOR", "START_MS", "END_MS"))
+    given = options.parse_args(arguments)
     if given.one:
         way, url, selector, start_ms, end_ms = given.one
-        said = measure(way, url, selector, int(start_ms), int(end_ms))
-        print(json.dumps({name: getattr(said, name) for name in said.__slots__}))
+        print(json.dumps(measure(way, url, selector, int(start_ms), int(end_ms)).figures()))
         return
-    # a fourth of the series are cluster c1; --quick therefore loads 20,000, but two hours of them
-    hours = 2.0 if given.quick else 26.0
-    with tempfile.TemporaryDirectory() as temporary, store(given.data or Path(temporary), 20_000, hours) as url:
-        results: list[tuple[Any, dict[str, Said]]] = [
-            (span, compare(url, span, ROUNDS)) for span in spans(20_000, hours)
+    size = Size(QUICK_SERIES if given.quick else SERIES, START_MS, QUICK_HOURS if given.quick else HOURS)
+    with tempfile.TemporaryDirectory() as temporary, store(given.data or Path(temporary), size) as server:
+        results = [
+            (span.title, compare(server.url, span, 1 if given.quick else given.rounds))
+            for span in spans(size.series, size.hours)
         ]
-        text = markdown(results, versions(url))
-    print(text)
-    if not given.quick:
-        PAGE.write_text(text, encoding="utf-8")
+    setup = versions(
+        "carbon-etl", "numpy", "pandas", "pyarrow", "prometheus-api-client", programs=["prometheus", "curl"]
+    )
+    kept = [] if given.quick else goals(results)
+    text = document("Extraction", "python -m benchmarks.extraction", setup, kept, part(results), given.rounds)
+    finish(PAGE, text, quick=given.quick)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from benchmarks.trap_lines import LINES, Line
 from benchmarks.trap_queries import Query
 from benchmarks.trap_words import Words, words
 from benchmarks.traps_report import OURS, markdown
-from pipeline.cli import SystemClock
 from pipeline.demo.fleet import Fleet
 from pipeline.demo.servers import PrometheusBinary
 from pipeline.site import Site
+from pipeline.terminal import SystemClock
 from pipeline.transforms.energy import NOTHING, Energy
 from pipeline.window import HOUR, Clock, Window, to_ms
 

@@ -1,0 +1,232 @@
+"""Publishing at size: encoding, a first write to real servers, and a second one that finds nothing to do.
+
+    python -m benchmarks.remote_write [--quick]
+
+Encoding is compared with protobuf objects (`rival_protobuf`) over the same series and must give the same bytes; the
+same samples are written to real servers. Then one hour of 20,000 workloads is published (`sinks.publish`: read, write,
+see it, compare) to a Prometheus and a VictoriaMetrics, and published again unchanged. The receiver's CPU is its
+process's; requests are counted as they leave.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import httpx
+import numpy as np
+
+from benchmarks.accuracy_report import table
+from benchmarks.page import Goal, document, finish, parser, versions
+from benchmarks.rival_protobuf import encoded
+from benchmarks.stopwatch import await_idle, cpu_seconds
+from benchmarks.warehouse_rows import CLUSTER, Size, has_figure, priced_hour
+from pipeline.demo.servers import RunningServer, find_prometheus, free_port, start_prometheus, start_victoria_metrics
+from pipeline.settings import HttpSettings, StoreSettings
+from pipeline.sinks.publish import PublishReport, publish
+from pipeline.sinks.remote_write import Sample, encode
+from pipeline.sinks.stores import Store
+from pipeline.terminal import SystemClock
+from pipeline.transforms.series import hour_series
+from pipeline.units import MS_PER_HOUR
+from pipeline.window import HOUR, floor_hour, to_ms
+
+PAGE = Path(__file__).with_name("remote_write.md")
+WORKLOADS, QUICK_WORKLOADS, POINTS = 20_000, 1_000, 24
+PROMETHEUS, VICTORIA = "Prometheus", "VictoriaMetrics"
+MAX_REQUEST_SAMPLES = 10_000
+METRIC = "carbon_energy_joules"
+READS = ("query", "query_range", "export", "read")
+
+
+READING = """\
+A day is written series by series in requests of 10,000 samples and not read back. An hour is published as a run does
+it: what the store holds is read, what it lacks written, awaited until it can be seen, and compared; the same again
+finds nothing to write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One call of `publish`: what it took here and there, and how often the server was asked and written to."""
+
+    seconds: float
+    cpu_seconds: float
+    server_cpu_seconds: float
+    reads: int
+    writes: int
+    samples: int
+
+
+def day_of(workloads: int) -> list[Sample]:
+    """A day of one metric, series by series."""
+    end_ms = to_ms(floor_hour(SystemClock().now()))
+    stamps = [end_ms - n * MS_PER_HOUR for n in range(POINTS, 0, -1)]
+    values = np.random.default_rng(1).uniform(1, 1e6, (workloads, POINTS)).round(6).tolist()
+    found = []
+    for n, row in enumerate(values):
+        labels = (
+            ("cluster", CLUSTER), ("component", "package"), ("kind", "workload"), ("namespace", f"team-{n % 40}"),
+            ("revision", "0"), ("workload", f"web-{n}"), ("workload_kind", "Deployment"),
+        )  # fmt: skip
+        found += [Sample(METRIC, labels, stamp, value) for stamp, value in zip(stamps, row, strict=True)]
+    return found
+
+
+def encoding(samples: Sequence[Sample], rounds: int) -> tuple[float, float]:
+    """Seconds to encode samples: ours and the rival's (medians).
+
+    Raises:
+        SystemExit: the bytes differ.
+    """
+    series = [
+        (METRIC, samples[at].labels, [(one.stamp_ms, one.value) for one in samples[at : at + POINTS]])
+        for at in range(0, len(samples), POINTS)
+    ]
+    ours, theirs = [], []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        body = encode(samples)
+        middle = time.perf_counter()
+        rival = encoded(series)
+        ours.append(middle - began)
+        theirs.append(time.perf_counter() - middle)
+        if body != rival:
+            raise SystemExit("the two encodings differ")
+    return median(ours), median(theirs)
+
+
+def hour_of(workloads: int) -> tuple[datetime, Mapping[tuple[str, tuple[tuple[str, str], ...]], float]]:
+    """A recent priced hour as the series that a run publishes."""
+    hour = floor_hour(SystemClock().now()) - 3 * HOUR
+    while not has_figure(hour):
+        hour -= HOUR
+    rows = priced_hour(Size(pods=workloads, pods_per_workload=1), hour)
+    return hour, hour_series(rows, workloads)
+
+
+@contextmanager
+def receiver(kind: str, folder: Path) -> Iterator[RunningServer]:
+    """An empty server that takes remote writes."""
+    path = os.environ.get("PATH", "")
+    if kind == PROMETHEUS:
+        with start_prometheus(find_prometheus(folder, path), folder / kind, free_port(), SystemClock()) as server:
+            yield server
+    else:
+        program = Path(shutil.which("victoria-metrics", path=path) or "victoria-metrics")
+        with start_victoria_metrics(program, folder / kind, free_port(), SystemClock()) as server:
+            yield server
+
+
+def opened(server: RunningServer) -> Store:
+    """It as the product's config would name it."""
+    settings = StoreSettings.model_validate({"url": f"{server.url}/api/v1/write", "name": "bench"})
+    return Store(settings, HttpSettings(timeout_seconds=120), {}, SystemClock())
+
+
+def sent(server: RunningServer, samples: Sequence[Sample]) -> Published:
+    """Write samples as the publisher does, in requests of its size, without reading anything."""
+    began, cpu, server_cpu = time.perf_counter(), time.process_time(), cpu_seconds(server.process.pid)
+    with opened(server) as store, counted() as requests:
+        for at in range(0, len(samples), MAX_REQUEST_SAMPLES):
+            store.send(samples[at : at + MAX_REQUEST_SAMPLES])
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    await_idle(server.process.pid)  # some do the work after the answer
+    return Published(seconds, cpu, cpu_seconds(server.process.pid) - server_cpu, 0, requests["write"], len(samples))
+
+
+def published(server: RunningServer, hour: datetime, samples: Mapping[object, float]) -> Published:
+    """Publish one hour."""
+    began, cpu, server_cpu = time.perf_counter(), time.process_time(), cpu_seconds(server.process.pid)
+    with opened(server) as store, counted() as requests:
+        report: PublishReport = publish(store, {hour: samples}, [CLUSTER], "bench")  # type: ignore[dict-item] # keys as hour_series makes them
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    server_cpu = cpu_seconds(server.process.pid) - server_cpu
+    if report.error is not None or report.unpublished_hours:
+        raise SystemExit(f"not published: {report}")
+    reads = sum(requests[name] for name in READS)
+    return Published(seconds, cpu, server_cpu, reads, requests["write"], report.written)
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """How many requests are sent meanwhile, by the end of their path."""
+    found: Counter[str] = Counter()
+    send = httpx.Client.send
+
+    def counting(client: httpx.Client, request: httpx.Request, **options: Any) -> httpx.Response:  # noqa: ANN401
+        found[request.url.path.rpartition("/")[2]] += 1
+        return send(client, request, **options)
+
+    with patch.object(httpx.Client, "send", counting):
+        yield found
+
+
+def compare(kind: str, day: Sequence[Sample], rounds: int) -> tuple[Published, Published, Published, int]:
+    """The medians of sending a day, of publishing an hour and of doing so again; how many samples the hour has."""
+    hour, samples = hour_of(len(day) // POINTS)
+    bare, first, again = [], [], []
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory(prefix="remote-write-") as folder, receiver(kind, Path(folder)) as server:
+            bare.append(sent(server, day))
+            first.append(published(server, hour, samples))  # type: ignore[arg-type]
+            again.append(published(server, hour, samples))  # type: ignore[arg-type]
+        print(f"{kind}, round {number + 1}: {first[-1].seconds:.2f} s, again {again[-1].seconds:.2f} s", flush=True)
+    return _middle(bare), _middle(first), _middle(again), len(samples)
+
+
+def _middle(found: Sequence[Published]) -> Published:
+    figures = (median(getattr(one, name) for one in found) for name in Published.__slots__)
+    seconds, cpu, server, reads, writes, samples = figures
+    return Published(seconds, cpu, server, int(reads), int(writes), int(samples))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    options = parser(__doc__, "one round, fewer series")
+    given = options.parse_args(arguments)
+    workloads, rounds = (QUICK_WORKLOADS, 1) if given.quick else (WORKLOADS, given.rounds)
+    day = day_of(workloads)
+    ours, theirs = encoding(day, rounds)
+    goals = [Goal(f"encode {workloads:,} series x {POINTS}: faster than protobuf objects", 20, theirs / ours)]
+    rows = [
+        [name, f"{seconds / ours:.1f}", f"{len(day) / seconds / 1e6:.2f}", f"{seconds:.3f}"]
+        for name, seconds in (("carbon-etl", ours), ("protobuf objects, pure Python", theirs))
+    ]
+    parts = [f"## Encoding {len(day):,} samples", *table(["", "times ours", "M samples/s", "seconds"], rows)]
+    lines = []
+    for kind in (PROMETHEUS, VICTORIA):
+        bare, first, again, size = compare(kind, day, rounds)
+        share = 100 * bare.cpu_seconds / max(bare.server_cpu_seconds, 0.01)
+        told = f"{again.reads} reads, {again.writes} writes"
+        goals += [
+            Goal(f"{kind}: CPU of writing {len(day):,} samples over the receiver's", 10, share, at_most=True, unit="%"),
+            Goal(f"{kind}: {size:,} samples unchanged", 2, again.seconds, at_most=True, unit="s", note=told),
+            Goal(f"{kind}: reads of an unchanged hour", 1, again.reads, at_most=True, unit="reads"),
+        ]
+        ways = (("a day written", bare), ("an hour published", first), ("the same again", again))
+        lines += [_line(f"{kind}, {name}", one) for name, one in ways]
+    head = ["", "CPU / receiver's", "reads", "writes", "samples written", "seconds", "CPU s", "receiver's CPU s"]
+    parts += ["## Real receivers", *table(head, lines), READING]
+    setup = versions("carbon-etl", "httpx", "numpy", "pyarrow", programs=["prometheus"]) + ", VictoriaMetrics of Debian"
+    kept = [] if given.quick else goals
+    text = document("Remote write", "python -m benchmarks.remote_write", setup, kept, parts, rounds)
+    finish(PAGE, text, quick=given.quick)
+
+
+def _line(name: str, one: Published) -> list[str]:
+    share = one.cpu_seconds / max(one.server_cpu_seconds, 0.01)
+    return [name, f"{share:.0%}", str(one.reads), str(one.writes), f"{one.samples:,}", f"{one.seconds:.2f}",
+            f"{one.cpu_seconds:.2f}", f"{one.server_cpu_seconds:.2f}"]  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
