@@ -20,6 +20,7 @@ Bools = NDArray[np.bool_]
 
 RELATIVE_TOLERANCE = 1e-9
 ABSOLUTE_TOLERANCE = 1e-12
+MAX_CODE = 1 << 62  # of what is encoded in 64 bits
 
 
 def close(left: Floats, right: Floats) -> Bools:
@@ -30,17 +31,22 @@ def close(left: Floats, right: Floats) -> Bools:
 
 
 def key_ids(tables: Sequence[pa.Table], key: Sequence[str]) -> list[Int64s]:
-    """A number per row of each table, the same for rows whose `key` columns are the same (nulls equal)."""
-    total = sum(table.num_rows for table in tables)
-    ids = np.zeros(total, dtype=np.int64)
+    """A number per row of each table, without gaps, the same for rows of the same `key` columns (nulls equal)."""
+    ids, count = np.zeros(sum(table.num_rows for table in tables), dtype=np.int64), 1
     for name in key:
-        values = pa.concat_arrays([chunk for table in tables for chunk in table.column(name).chunks])
-        encoded: Any = pc.dictionary_encode(values, null_encoding="encode")
-        codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        _, ids = np.unique(ids * (len(encoded.dictionary) + 1) + codes, return_inverse=True)
-        ids = ids.astype(np.int64)
+        codes, width = _codes(pa.concat_arrays([chunk for table in tables for chunk in table.column(name).chunks]))
+        if count * width >= MAX_CODE:
+            ids, count = _codes(pa.array(ids))
+        ids, count = ids * width + codes, count * width
+    ids, _ = _codes(pa.array(ids))
     edges = np.cumsum([table.num_rows for table in tables])[:-1]
     return list(np.split(ids, edges))
+
+
+def _codes(values: "pa.Array[Any]") -> tuple[Int64s, int]:
+    """Each value as a number, in the order in which they first come, null as one of them; and how many there are."""
+    encoded: Any = pc.dictionary_encode(values, null_encoding="encode")
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), len(encoded.dictionary)
 
 
 @dataclass(frozen=True)
@@ -59,10 +65,21 @@ def match_rows(old: pa.Table, new: pa.Table, key: Sequence[str]) -> Matching:
         nothing = np.zeros(0, dtype=np.int64)
         return Matching(nothing, nothing, np.arange(old.num_rows), np.arange(new.num_rows))
     old_ids, new_ids = key_ids([old, new], key)
-    _, old_rows, new_rows = np.intersect1d(old_ids, new_ids, assume_unique=True, return_indices=True)
-    vanished = np.setdiff1d(np.arange(old.num_rows), old_rows)
-    appeared = np.setdiff1d(np.arange(new.num_rows), new_rows)
-    return Matching(old_rows.astype(np.int64), new_rows.astype(np.int64), vanished, appeared)
+    place = np.full(max(old_ids.max(), new_ids.max()) + 1, -1, dtype=np.int64)
+    place[old_ids] = np.arange(old.num_rows)
+    known = place[new_ids]
+    new_rows, appeared = np.flatnonzero(known >= 0), np.flatnonzero(known < 0)
+    old_rows = known[new_rows]
+    stays = np.zeros(old.num_rows, dtype=np.bool_)
+    stays[old_rows] = True
+    return Matching(old_rows, new_rows, np.flatnonzero(~stays), appeared)
+
+
+def rows_at(table: pa.Table, rows: Int64s) -> pa.Table:
+    """The rows of those numbers, in that order; the table itself, uncopied, where they are all of its own in order."""
+    if len(rows) == table.num_rows and bool((rows == np.arange(table.num_rows)).all()):
+        return table
+    return table.take(rows)
 
 
 def changed(old: pa.Table, new: pa.Table, columns: Sequence[str]) -> Bools:
@@ -85,9 +102,9 @@ def differing_hours(old: pa.Table, new: pa.Table, key: Sequence[str], ignored: S
     """The `hour_utc` values whose rows are not equal in the two tables, `ignored` columns aside."""
     matching = match_rows(old, new, key)
     columns = [name for name in old.column_names if name not in key and name not in ignored]
-    unequal = matching.old[changed(old.take(matching.old), new.take(matching.new), columns)]
+    differs = changed(rows_at(old, matching.old), rows_at(new, matching.new), columns)
     hours: set[Any] = set()
-    for table, rows in ((old, unequal), (old, matching.vanished), (new, matching.appeared)):
+    for table, rows in ((old, matching.old[differs]), (old, matching.vanished), (new, matching.appeared)):
         hours.update(pc.unique(table.column("hour_utc").take(rows)).to_pylist())
     return hours
 

@@ -12,12 +12,13 @@ import pyarrow as pa
 from pipeline.errors import CarbonEtlError, RemoteWriteError
 from pipeline.report import ClusterOutcome, RunReport, StoreOutcome
 from pipeline.settings import Settings
+from pipeline.sinks.plans import of_hours
 from pipeline.sinks.publish import PublishedHour, PublishReport, RunNumbers, pipeline_series, publish, write_now
 from pipeline.sinks.rounds import Occasion, stamp_ms
 from pipeline.sinks.standings import Standing, Told, standings
 from pipeline.sinks.stores import Store
 from pipeline.sinks.warehouse import Warehouse
-from pipeline.tables import HOURS, values
+from pipeline.tables import HOURS
 from pipeline.transforms.series import Key, hour_series
 from pipeline.transforms.settling import MILESTONES, milestone
 from pipeline.window import HOUR, Clock, to_ms
@@ -47,13 +48,15 @@ def publish_cluster(
     """
     errors: list[CarbonEtlError] = []
     for store_settings in settings.remote_write:
-        with Store(store_settings, settings.http, env, clock, settings.publish.horizon) as store:
-            try:
-                with warehouse.store_lock(store.name, clock, LOCK_SECONDS):
-                    errors += _publish(store, settings, warehouse, outcome, report, asked_from)
-            except CarbonEtlError as error:
-                errors.append(error)
-                outcome.failures.append(str(error))
+        try:
+            with (
+                Store(store_settings, settings.http, env, clock, settings.publish.horizon) as store,
+                warehouse.store_lock(store.name, clock, LOCK_SECONDS),
+            ):
+                errors += _publish(store, settings, warehouse, outcome, report, asked_from)
+        except CarbonEtlError as error:
+            errors.append(error)
+            outcome.failures.append(str(error))
     return errors
 
 
@@ -135,9 +138,8 @@ def _wanted(
     wanted: dict[datetime, Mapping[Key, float]] = {}
     for day in sorted({hour.date() for hour in hours}):
         rows = warehouse.read_day("emissions", cluster, day)
-        stamps = values(rows, "hour_utc")
         for hour in (hour for hour in hours if hour.date() == day):
-            wanted[hour] = hour_series(rows.filter(pa.array([h == hour for h in stamps], pa.bool_())), max_series)
+            wanted[hour] = hour_series(of_hours(rows, [hour]), max_series)
     return wanted
 
 

@@ -64,6 +64,32 @@ EMISSIONS_KEY = (
     "namespace", "pod", "pod_uid", "container",
 )  # fmt: skip
 
+EMISSIONS_DAILY = _schema(
+    ("date_utc", TIMESTAMP),
+    ("cluster", TEXT),
+    ("namespace", TEXT),
+    ("workload_kind", TEXT),
+    ("workload", TEXT),
+    ("component", TEXT),
+    ("kind", TEXT),
+    ("intensity_zone", TEXT),
+    ("intensity_provider", TEXT),
+    ("intensity_factor_type", TEXT),
+    ("intensity_basis", TEXT),
+    ("intensity_quality", TEXT),
+    ("meter", TEXT),
+    ("method_version", TEXT),
+    ("energy_joules", NUMBER),
+    ("facility_energy_kwh", NUMBER),
+    ("emissions_gco2e", NUMBER),
+    ("unpriced_energy_joules", NUMBER),
+    ("hours", COUNT),
+    ("unpriced_hours", COUNT),
+    ("source_digest", TEXT),
+)
+
+EMISSIONS_DAILY_KEY = tuple(EMISSIONS_DAILY.names[:14])
+
 NODE_ENERGY = _schema(
     ("hour_utc", TIMESTAMP),
     ("cluster", TEXT),
@@ -266,7 +292,8 @@ CLOSINGS = _schema(
     ("closed_utc", TIMESTAMP),
 )
 
-REPLACED_TABLES = {"emissions": EMISSIONS, "node_energy": NODE_ENERGY, "processes": PROCESSES}
+COMMITTED_TABLES = {"emissions": EMISSIONS, "node_energy": NODE_ENERGY, "processes": PROCESSES}
+REPLACED_TABLES = COMMITTED_TABLES | {"emissions_daily": EMISSIONS_DAILY}  # one file a partition, written whole
 APPEND_ONLY_TABLES = {
     "intensity": INTENSITY,
     "intensity_checks": INTENSITY_CHECKS,

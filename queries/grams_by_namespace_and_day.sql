@@ -1,7 +1,7 @@
 -- How many grams of CO2e did each namespace cause on each UTC day, and how much of its energy has no figure?
 select
     cluster,
-    (hour_utc at time zone 'UTC')::date as day_utc,
+    date as day_utc,
     coalesce(namespace, '(' || kind || ')') as namespace,
     sum(energy_joules) / 3.6e6 as energy_kwh,
     sum(facility_energy_kwh) as facility_energy_kwh,

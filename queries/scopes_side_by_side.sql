@@ -14,7 +14,7 @@ with told as (
 )
 select
     cluster,
-    date_trunc('month', hour_utc at time zone 'UTC')::date as month_utc,
+    date_trunc('month', utc_time(hour_utc))::date as month_utc,
     signal,
     scope_of(signal, max(factor_type)) as scope,
     sum(facility_energy_kwh) as facility_energy_kwh,

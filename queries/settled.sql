@@ -35,7 +35,7 @@ with hour as (
 )
 select
     cluster,
-    (hour_utc at time zone 'UTC')::date as day,
+    utc_time(hour_utc)::date as day,
     string_agg(distinct zone, ', ' order by zone) as zones,
     string_agg(distinct provider, ', ' order by provider) as providers,
     count(*) as hours,

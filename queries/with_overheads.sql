@@ -12,7 +12,7 @@ with factors as (
 )
 select
     cluster,
-    (hour_utc at time zone 'UTC')::date as day_utc,
+    date as day_utc,
     intensity_factor_type,
     total_gco2e(emissions_gco2e, intensity_factor_type, cluster, hour_utc) as emissions_gco2e,
     total_gco2e(at_the_wall_gco2e - emissions_gco2e, intensity_factor_type, cluster, hour_utc) as psu_gco2e,

@@ -11,18 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.errors import SchemaError, StoreFull, StoreUnwritable
-from pipeline.tables import APPEND_ONLY_TABLES, REPLACED_TABLES, conform
+from pipeline.tables import APPEND_ONLY_TABLES, NUMBER, REPLACED_TABLES, conform
 
 OnEffect = Callable[[str], None]
 TEMPORARY = ".tmp"
 ABANDONED_AFTER = timedelta(hours=1)  # no table takes that long to write: older ones belong to dead processes
 ROW_GROUP_ROWS = 122_880
+AMOUNTS = ("_joules", "energy_kwh", "_gco2e")  # how names of columns end in which hardly a number comes twice
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
 
@@ -213,10 +215,19 @@ def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
 
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """How columns lie in a file: amounts have no use for a dictionary and hardly shrink, so they just unpack fast."""
+    amounts = {field.name for field in schema if field.type == NUMBER and field.name.endswith(AMOUNTS)}
+    return {
+        "compression": {name: "snappy" if name in amounts else "zstd" for name in schema.names},
+        "use_dictionary": [name for name in schema.names if name not in amounts],
+    }
+
+
 def _write_then_rename(temporary: Path, path: Path, rows: pa.Table, on_effect: OnEffect, effect: str) -> None:
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640), "wb") as sink:
-            pq.write_table(rows, sink, compression="zstd", use_dictionary=True, row_group_size=ROW_GROUP_ROWS)
+            pq.write_table(rows, sink, row_group_size=ROW_GROUP_ROWS, **_encoding(rows.schema))
             sink.flush()
             os.fsync(sink.fileno())
         on_effect(f"{effect}.temporary")

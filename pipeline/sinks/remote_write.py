@@ -7,20 +7,27 @@ read back.
 
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple, NoReturn, TypeAlias
 
 import httpx
+import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import RemoteWriteError
 from pipeline.fuse import Fuse
+from pipeline.samples import Floats, Int64s
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 
+VARINT_BYTES = 6  # of a stamp between 1971 and 2109
+SIX_BYTES = (1 << 7 * (VARINT_BYTES - 1), 1 << 7 * VARINT_BYTES)
+SAMPLE_BYTES = 12 + VARINT_BYTES
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 HEADERS = {
@@ -79,26 +86,91 @@ def encode(samples: Iterable[Sample]) -> bytes:
     Raises:
         RemoteWriteError: (`invalid_sample`) a name, a label value or a number that no store could give back.
     """
-    series: dict[tuple[str, Labels], list[tuple[int, float]]] = {}
-    for metric, labels, stamp_ms, value in samples:
-        if value - value != 0.0:
-            _refuse(f"{metric} has the value {value}: only finite numbers are published")
-        series.setdefault((metric, labels), []).append((stamp_ms, value))
-    return b"".join(_field(1, _time_series(*key, sorted(points))) for key, points in series.items())
+    samples = list(samples)
+    stamps_ms, values = [sample.stamp_ms for sample in samples], [sample.value for sample in samples]
+    points = _Points(np.array(stamps_ms, dtype=np.int64), np.array(values, dtype=np.float64))
+    for at in np.flatnonzero(~np.isfinite(points.values)):
+        _refuse(f"{samples[at].metric} has the value {values[at]}: only finite numbers are published")
+    spans = _series([sample.metric for sample in samples], [sample.labels for sample in samples])
+    if any(len(parts) > 1 for parts in spans.values()) or not points.rising(spans):
+        points, spans = points.in_order(spans)
+    field = points.fields()
+    return b"".join(
+        _field(1, _labels(*key) + field(start, end)) for key, parts in spans.items() for start, end in parts
+    )
 
 
-def _time_series(metric: str, labels: Labels, points: Sequence[tuple[int, float]]) -> bytes:
+Spans: TypeAlias = dict[tuple[str, Labels], list[tuple[int, int]]]
+
+
+def _series(metrics: Sequence[str], labels: Sequence[Labels]) -> Spans:
+    """Where the samples of each series stand; neighbours of one series share their labels as one object, mostly."""
+    count = len(labels)
+    objects = np.fromiter(map(id, labels), np.int64, count), np.fromiter(map(id, metrics), np.int64, count)
+    changes = np.logical_or(*(np.diff(ids) != 0 for ids in objects))
+    edges = sorted({0, *(np.flatnonzero(changes) + 1).tolist(), count})
+    spans: Spans = {}
+    for start, end in pairwise(edges):
+        spans.setdefault((metrics[start], labels[start]), []).append((start, end))
+    return spans
+
+
+class _Points(NamedTuple):
+    """Stamps and values of samples."""
+
+    stamps_ms: Int64s
+    values: Floats
+
+    def rising(self, spans: Spans) -> bool:
+        """Whether stamps rise within every span."""
+        falls = np.diff(self.stamps_ms) <= 0
+        falls[[start - 1 for parts in spans.values() for start, _ in parts if start]] = False
+        return not falls.any()
+
+    def in_order(self, spans: Spans) -> tuple["_Points", Spans]:
+        """The same, each series in one span and in the order of its stamps, then values."""
+        rows = [np.concatenate([np.arange(*part) for part in parts]) for parts in spans.values()]
+        series = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+        row = np.concatenate(rows)
+        row = row[np.lexsort((self.values[row], self.stamps_ms[row], series))]
+        edges = np.cumsum([0, *(len(part) for part in rows)]).tolist()
+        whole = {key: [span] for key, span in zip(spans, pairwise(edges), strict=True)}
+        return _Points(self.stamps_ms[row], self.values[row]), whole
+
+    def fields(self) -> Callable[[int, int], bytes]:
+        """The encoded samples from one place to another."""
+        lowest, highest = SIX_BYTES
+        if not ((self.stamps_ms >= lowest) & (self.stamps_ms < highest)).all():
+            each = [_sample(*point) for point in zip(self.stamps_ms.tolist(), self.values.tolist(), strict=True)]
+            return lambda start, end: b"".join(each[start:end])
+        cells = np.empty((len(self.values), SAMPLE_BYTES), dtype=np.uint8)
+        cells[:, :3] = (0x12, SAMPLE_BYTES - 2, 0x09)
+        cells[:, 3:11] = self.values.astype("<f8").view(np.uint8).reshape(-1, 8)
+        cells[:, 11] = 0x10
+        shifts = np.arange(0, 7 * VARINT_BYTES, 7)
+        cells[:, 12:] = (self.stamps_ms[:, np.newaxis] >> shifts) & 0x7F | 0x80
+        cells[:, -1] &= 0x7F
+        text = cells.tobytes()
+        return lambda start, end: text[start * SAMPLE_BYTES : end * SAMPLE_BYTES]
+
+
+def _sample(stamp_ms: int, value: float) -> bytes:
+    return _field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(stamp_ms))
+
+
+def _labels(metric: str, labels: Labels) -> bytes:
+    place = _name_place(metric, tuple([name for name, _ in labels]))
+    return b"".join([_label(*pair) for pair in (*labels[:place], ("__name__", metric), *labels[place:])])
+
+
+@lru_cache
+def _name_place(metric: str, names: tuple[str, ...]) -> int:
+    """Where `__name__` stands among a metric's labels: their names may start with capitals, which sort before it."""
     if not METRIC_NAME.fullmatch(metric):
         _refuse(f"{metric!r} is not a metric name")
-    names = [name for name, _ in labels]
-    if names != sorted(set(names)):
-        _refuse(f"the labels of {metric} are not sorted and unique: {names}")
-    # Label names may start with capitals, which sort before the underscores of __name__.
-    pairs = sorted([("__name__", metric), *labels])
-    parts = [_label(name, value) for name, value in pairs]
-    for stamp_ms, value in points:
-        parts.append(_field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(stamp_ms)))
-    return b"".join(parts)
+    if list(names) != sorted(set(names)):
+        _refuse(f"the labels of {metric} are not sorted and unique: {list(names)}")
+    return bisect(names, "__name__")
 
 
 @lru_cache(maxsize=65_536)

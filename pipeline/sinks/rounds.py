@@ -66,6 +66,14 @@ class Difference:
         return sum(dict(sample.labels).get("revision", "0") != "0" for sample in self.entries[stamp])
 
 
+def _by_metric(samples: Hour) -> dict[str, dict[Key, float]]:
+    """The samples of an hour by their series' name."""
+    parts: dict[str, dict[Key, float]] = defaultdict(dict)
+    for key, value in samples.items():
+        parts[key[0]][key] = value
+    return parts
+
+
 def remainder(wanted: float, held: Collection[float]) -> float:
     """What must be added to samples of one key and stamp so that they sum up to `wanted`; 0 where they do."""
     if not held:
@@ -153,13 +161,14 @@ class Rounds:
     def _difference(self, batch: Mapping[datetime, Hour]) -> Difference:
         """Wanted against held over the union of their keys, the revisions of a key added up."""
         window = Window(min(batch), max(batch) + HOUR)
+        by_metric = {hour: _by_metric(samples) for hour, samples in batch.items()}
         difference = Difference()
         for metric in (*REVISED_SERIES, *DISPLAY_SERIES):
             answers: list[Held] = [self._store.held(metric, cluster, window) for cluster in self._clusters]
-            for hour, samples in batch.items():
+            for hour, samples in by_metric.items():
                 stamp = stamp_ms(hour)
                 held = {key: at[stamp] for answer in answers for key, at in answer.values.items() if stamp in at}
-                wanted = {key: value for key, value in samples.items() if key[0] == metric}
+                wanted = samples.get(metric, {})
                 difference.doubles[stamp] += sum(answer.doubles[stamp] for answer in answers)
                 if metric in DISPLAY_SERIES:
                     difference.entries[stamp] += (
@@ -174,8 +183,10 @@ class Rounds:
     ) -> None:
         """One metric of one hour; a key held but not wanted should add up to nothing, which it does not by itself."""
         stamp, occasion = stamp_ms(hour), self._occasions.get(hour, "first")
-        for key in {**held, **wanted}:
+        for key in itertools.chain(wanted, (key for key in held if key not in wanted)):
             revisions, value = held.get(key, {}), wanted.get(key, 0.0)
+            if len(revisions) == 1 and equal(next(iter(revisions.values())), value):
+                continue
             rest, is_absent = remainder(value, revisions.values()), not revisions
             if not rest and not is_absent:
                 continue

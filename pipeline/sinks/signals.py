@@ -20,25 +20,32 @@ def _scope() -> str:
 
 
 PRICED = "filter (grams is not null and factor_type is not null)"
-EARLIEST = f"min({{'of': factor_type, 'hour': hour_utc, 'cluster': cluster}}) {PRICED}"
-OTHER = f"max({{'of': factor_type, 'age': -epoch_us(hour_utc), 'hour': hour_utc, 'cluster': cluster}}) {PRICED}"
 WRITTEN = "'%Y-%m-%dT%H:%MZ'"
+# Of two factor types each begins somewhere: the smaller and the greater hash, joined with the hour into one number, for
+# comparing structs row by row would cost more than all the rest of a query.
+TYPE = f"(hash(factor_type) % {1 << 42})::bigint * {1 << 20}"
+HOURS = "epoch_us(hour_utc) // 3600000000"
+ROW = "{'of': factor_type, 'cluster': cluster, 'at': hour_utc}"
+ONE = f"arg_min({ROW}, {TYPE} + {HOURS}) {PRICED}"
+OTHER = f"arg_max({ROW}, {TYPE} - {HOURS}) {PRICED}"
 
 
 def _since(found: str) -> str:
-    hour = f"strftime({found}.hour at time zone 'UTC', {WRITTEN})"
-    return f"{found}.of || ' (cluster ' || {found}.cluster || ' from ' || {hour} || ' on)'"
+    return f"""({found}).of || ' (cluster ' || ({found}).cluster || ' from '
+            || strftime(utc_time(({found}).at), {WRITTEN}) || ' on)'"""
 
 
 # A step's joules lie evenly in its slots; without joules the hour counts evenly.
 SLOT_JOULES = "step_joules[(slot * len(step_joules)) // 12 + 1]"
 MACROS = {
     "scope_of(signal, factor_type)": _scope(),
+    "utc_time(moment)": "make_timestamp(epoch_us(moment))",
     "total_gco2e(grams, factor_type, cluster, hour_utc)": f"""
-        case when ({EARLIEST}).of <> ({OTHER}).of then error(
-            'no total of grams by ' || {_since(f"({EARLIEST})")} || ' and by ' || {_since(f"({OTHER})")}
+        case when ({ONE}).of <> ({OTHER}).of then error(
+            'no total of grams by ' || least({_since(ONE)}, {_since(OTHER)})
+            || ' and by ' || greatest({_since(ONE)}, {_since(OTHER)})
             || ' factors: group or filter by factor type, or restate with carbon-etl reprice --since '
-            || strftime(min(hour_utc) {PRICED} at time zone 'UTC', {WRITTEN})
+            || strftime(utc_time(min(hour_utc) {PRICED}), {WRITTEN})
         ) else sum(grams) end""",
     "energy_share(energy_joules, condition)": """
         coalesce(sum(energy_joules) filter (condition), 0) / nullif(sum(energy_joules), 0)""",
@@ -59,7 +66,12 @@ HOURS_TOUCHED = """unnest(generate_series(
             least(end_utc - interval 1 microsecond, last_utc),
             interval 1 hour
         )) as hour_utc"""
-SPAN = "span as (select cluster, min(hour_utc) as first_utc, max(hour_utc) as last_utc from emissions group by cluster)"
+# Whole days, told by the folders' names alone.
+SPAN = """span as (
+            select cluster, make_timestamptz(epoch_us(min(date)::timestamp)) as first_utc,
+                make_timestamptz(epoch_us(max(date) + interval 23 hours)) as last_utc
+            from emissions group by cluster
+        )"""
 
 
 def _over_energy(signal: str, columns: str) -> str:

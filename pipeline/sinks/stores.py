@@ -13,13 +13,12 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal, NoReturn, Self, TypeAlias
 
-import httpx
-
 from pipeline.errors import RemoteWriteError
 from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import horizons, remote_write
 from pipeline.sinks.horizons import Horizon, duration
 from pipeline.sinks.remote_write import Answer, Labels, Sample
+from pipeline.sinks.store_client import open_client
 from pipeline.units import MS_PER_SECOND
 from pipeline.window import HOUR, Clock, Window, from_ms, to_ms
 
@@ -94,12 +93,7 @@ class Store:
         self._settings = settings
         self._env = env
         self._configured = settings.horizon or horizon
-        # No proxies or .netrc from the environment; compressing what a near store answers costs more than it saves.
-        self._client = httpx.Client(
-            trust_env=False,
-            headers={"Accept-Encoding": "identity"},
-            limits=httpx.Limits(max_keepalive_connections=0),
-        )
+        self._client = open_client(settings)
 
     def __enter__(self) -> Self:
         return self
@@ -209,7 +203,7 @@ class Store:
         for one in series:
             labels = one["metric"]
             # Only our own labels make the key: stores add external and replica labels to what we wrote.
-            key = (metric, tuple((name, labels[name]) for name in names if name in labels))
+            key = (metric, tuple([(name, labels[name]) for name in names if name in labels]))
             revision = labels.get("revision", "")
             for stamp, text in one["values"]:
                 stamp_ms, value = round(stamp * MS_PER_SECOND), float(text)

@@ -14,6 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.errors import StoreFull, StoreUnwritable
+from pipeline.sinks.commits import FOOTER_KEY
+from pipeline.sinks.daily import DAILY_VIEW, DIGEST_LETTERS
 from pipeline.sinks.partitions import has_files, make_folder, partition_glob, store_errors, sync_folder
 from pipeline.sinks.signals import MACROS, SIGNAL_VIEWS
 from pipeline.tables import APPEND_ONLY_TABLES, REPLACED_TABLES, TABLES
@@ -50,6 +52,7 @@ NATURAL_KEYS = {
 DERIVED = {
     "stored.commit_log": "select distinct cluster, hour_utc, run_id, revision from stored.hours where store is null",
     "emissions": "from stored.emissions",
+    "emissions_daily": DAILY_VIEW,
     "node_energy": "from stored.node_energy semi join stored.commits using (cluster, hour_utc, run_id, revision)",
     "processes": "from stored.processes semi join stored.commits using (cluster, hour_utc, run_id, revision)",
     "quarantine": "from stored.quarantine semi join stored.commits using (cluster, hour_utc, run_id, revision)",
@@ -107,7 +110,8 @@ def definitions(root: Path) -> dict[str, str]:
     """The SQL of every view by name, in the order in which they can be made; it names the tables that have files."""
     root = root.absolute()
     files = {f"stored.{name}": _table_files(root, name) for name in TABLES}
-    return files | {"stored.commits": _commits(root)} | DERIVED
+    footers = {"stored.commits": _commits(root), "stored.emissions_digests": _emissions_digests(root)}
+    return files | footers | DERIVED
 
 
 def open_views(root: Path, query: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -122,6 +126,7 @@ def open_views(root: Path, query: str | None = None) -> duckdb.DuckDBPyConnectio
     root = root.absolute()
     connection = duckdb.connect(":memory:")
     connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set parquet_metadata_cache = true")  # a footer is looked at by several views, and to bind them
     views = definitions(root)
     _create(connection, views if query is None else _meant(views, query))
     folders = ", ".join(sorted({_quoted(str(root)), _quoted(_glob_escaped(root))}))
@@ -225,15 +230,22 @@ def _table_files(root: Path, table: str) -> str:
 
 def _commits(root: Path) -> str:
     """The (cluster, hour, run_id, revision) that emissions files carry in their footers: read without their rows."""
-    if not has_files(root, "emissions"):
-        return (
-            "select null::varchar as cluster, null::timestamptz as hour_utc, null::varchar as run_id, "
-            "null::bigint as revision where false"
-        )
-    source = f"parquet_kv_metadata({_glob(root, 'emissions')})"
     parsed = f"unnest(from_json(decode(value), '{COMMIT_JSON}')) as row"
-    rows = f"select {parsed} from {source} where key = 'carbon_etl.commits'"
+    rows = f"select {parsed} from ({_emissions_footers(root)})"
     return f"select row.cluster, row.hour_utc, row.run_id, row.revision from ({rows})"
+
+
+def _emissions_digests(root: Path) -> str:
+    """The digest of those commits, by partition: what `emissions_daily` says that it sums."""
+    path = "regexp_extract(file_name, '/cluster=([^/]*)/date=([^/]*)/[^/]*$', ['cluster', 'date']) as path"
+    rows = f"select {path}, left(sha256(value), {DIGEST_LETTERS}) as source_digest from ({_emissions_footers(root)})"
+    return f"select path.cluster, path.date::date as date, source_digest from ({rows})"
+
+
+def _emissions_footers(root: Path) -> str:
+    if not has_files(root, "emissions"):
+        return "select null::varchar as file_name, null::blob as value where false"
+    return f"select file_name, value from parquet_kv_metadata({_glob(root, 'emissions')}) where key = '{FOOTER_KEY}'"
 
 
 def _glob(root: Path, table: str) -> str:

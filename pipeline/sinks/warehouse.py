@@ -1,6 +1,7 @@
 """The warehouse: parquet tables on a local disk, changed only through ordered effects that a crash cannot mix up.
 
-Order of a commit: revisions (intent) -> quarantine -> node_energy -> processes -> emissions (the commit) -> hours.
+Order of a commit: revisions (intent) -> quarantine -> node_energy -> processes -> emissions (the commit) ->
+emissions_daily (its sum) -> hours.
 Everything of one (cluster, day) happens under `partition_lock`, from `recover` to the `hours` row.
 """
 
@@ -26,6 +27,7 @@ from pipeline.sinks.commits import (
     footer_text,
     parse_footer,
 )
+from pipeline.sinks.daily import DIGEST_KEY, daily_rows, digest
 from pipeline.sinks.partitions import OnEffect
 from pipeline.sinks.plans import (
     KEYS,
@@ -40,6 +42,7 @@ from pipeline.sinks.plans import (
 )
 from pipeline.sinks.table_checks import check_tables
 from pipeline.tables import (
+    COMMITTED_TABLES,
     FORECASTS,
     HOURS,
     INTENSITY,
@@ -136,6 +139,7 @@ class Warehouse:
             for hour, commit in sorted(stored.commits.items())
             if (hour, commit.run_id, commit.revision) not in noted
         ]
+        self.roll_up(cluster, day)
         self._append("hours", hours_rows(commit.row(now) for commit in lost), run_id, now)
         return Recovery(tuple(commit.hour_utc for commit in lost), tuple(sorted(stored.torn_hours())))
 
@@ -305,26 +309,45 @@ class Warehouse:
     def _write_partitions(
         self, cluster: str, day: date, fresh: dict[str, pa.Table], stored: Stored, rewritten: dict[datetime, Commit]
     ) -> dict[str, int]:
-        """The replaced tables, emissions last: its footer is the commit."""
-        written = {}
+        """The replaced tables: emissions is the commit, by its footer; emissions_daily says what that came to."""
+        written, rows = {}, {}
         for name in ("node_energy", "processes", "emissions"):
             others = of_hours(stored.tables[name], rewritten, inside=False)
-            rows = pa.concat_tables([others, fresh[name]]).sort_by([(column, "ascending") for column in KEYS[name]])
-            if name == "emissions":
-                standing = {hour: commit for hour, commit in stored.commits.items() if hour not in rewritten}
-                footer = footer_text((standing | rewritten).values())
-                rows = rows.replace_schema_metadata({FOOTER_KEY: footer})
-            elif not rows.num_rows and not stored.tables[name].num_rows:
-                continue
-            partitions.replace_partition(self.root, name, cluster, day, rows, self._on_effect)
-            written[name] = fresh[name].num_rows
-        return written
+            both = pa.concat_tables([others, fresh[name]])
+            rows[name] = both.sort_by([(column, "ascending") for column in KEYS[name]])
+        standing = {hour: commit for hour, commit in stored.commits.items() if hour not in rewritten}
+        footer = footer_text((standing | rewritten).values())
+        rows["emissions"] = rows["emissions"].replace_schema_metadata({FOOTER_KEY: footer})
+        for name, table in rows.items():
+            if name == "emissions" or table.num_rows or stored.tables[name].num_rows:
+                partitions.replace_partition(self.root, name, cluster, day, table, self._on_effect)
+                written[name] = fresh[name].num_rows
+        return written | {"emissions_daily": self._write_daily(cluster, day, rows["emissions"], footer)}
+
+    def roll_up(self, cluster: str, day: date) -> bool:
+        """Make `emissions_daily` the sum of the day's stored emissions; under the partition's lock.
+
+        Returns:
+            Whether it was anything else.
+        """
+        footer = partitions.read_footer(partitions.partition_path(self.root, "emissions", cluster, day), FOOTER_KEY)
+        path = partitions.partition_path(self.root, "emissions_daily", cluster, day)
+        if footer is None or partitions.read_footer(path, DIGEST_KEY) == digest(footer):
+            return False
+        self._write_daily(cluster, day, self.read_day("emissions", cluster, day), footer)
+        return True
+
+    def _write_daily(self, cluster: str, day: date, emissions: pa.Table, footer: str) -> int:
+        source = digest(footer)
+        rows = daily_rows(emissions, source).replace_schema_metadata({DIGEST_KEY: source})
+        partitions.replace_partition(self.root, "emissions_daily", cluster, day, rows, self._on_effect)
+        return rows.num_rows
 
     def _stored(self, cluster: str, day: date, fold_rows: Sequence[dict[str, Any]]) -> Stored:
         path = partitions.partition_path(self.root, "emissions", cluster, day)
         commits = parse_footer(partitions.read_footer(path, FOOTER_KEY))
         folds = {row["hour_utc"]: row for row in sorted(fold_rows, key=fold_age)}
-        return Stored({name: self.read_day(name, cluster, day) for name in REPLACED_TABLES}, commits, folds)
+        return Stored({name: self.read_day(name, cluster, day) for name in COMMITTED_TABLES}, commits, folds)
 
     def _fold_rows(self, cluster: str, day: date) -> list[dict[str, Any]]:
         """Every fold row ever written about the day; an hour is priced after it ends, so none lies in older files."""

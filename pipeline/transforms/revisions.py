@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.equality import changed, close, key_ids, match_rows
+from pipeline.equality import changed, close, key_ids, match_rows, rows_at
 from pipeline.samples import Bools, Floats, Int64s
 from pipeline.tables import EMISSIONS, EMISSIONS_KEY, REVISIONS, TIMESTAMP, conform
 
@@ -105,14 +105,10 @@ def revision_rows(
 
 
 def _side(rows: pa.Table, groups: Int64s, count: int) -> _Side:
-    rows = rows.append_column("group", pa.array(groups)).sort_by(
-        [("group", "ascending"), *[(k, "ascending") for k in EMISSIONS_KEY]]
-    )
-    groups = rows.column("group").to_numpy().astype(np.int64)
-    rows = rows.drop_columns(["group"])
-    edges = np.searchsorted(groups, np.arange(count + 1))
+    order = np.argsort(groups, kind="stable")
+    edges = np.searchsorted(groups[order], np.arange(count + 1))
     joules, pue, kwh, intensity, grams = (
-        rows.column(name).to_numpy().astype(np.float64)
+        rows.column(name).to_numpy().astype(np.float64)[order]
         for name in (
             "energy_joules",
             "pue_ratio",
@@ -147,7 +143,7 @@ def _weighted(values: Floats, weights: Floats) -> float:
 
 def _changes(before: _Side, after: _Side, count: int) -> _Changes:
     matching = match_rows(before.rows, after.rows, EMISSIONS_KEY)
-    old, new = before.rows.take(matching.old), after.rows.take(matching.new)
+    old, new = rows_at(before.rows, matching.old), rows_at(after.rows, matching.new)
     groups = before.groups[matching.old]
     different = groups[changed(old, new, COMPARED)]
     alone = np.concatenate([before.groups[matching.vanished], after.groups[matching.appeared]])

@@ -6,61 +6,37 @@ lacks an amount has no sample of that amount.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pipeline.equality import key_ids
 from pipeline.errors import SchemaError
+from pipeline.samples import Floats, Int64s
 from pipeline.units import JOULES_PER_KWH
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Key: TypeAlias = tuple[str, Labels]
 
 SYSTEM, IDLE, UNKNOWN, OTHER = "(system)", "(idle)", "(unknown)", "(other)"
-
-
-class _Row(NamedTuple):
-    """The part of an emissions row that series are made of; field names are column names."""
-
-    hour_utc: datetime
-    cluster: str
-    node: str | None
-    component: str | None
-    kind: str
-    namespace: str | None
-    pod: str | None
-    workload_kind: str | None
-    workload: str | None
-    energy_joules: float
-    pue_ratio: float | None
-    facility_energy_kwh: float | None
-    carbon_intensity_g_per_kwh: float | None
-    intensity_zone: str | None
-    intensity_provider: str | None
-    intensity_factor_type: str | None
-    intensity_quality: str | None
-    emissions_gco2e: float | None
-
-    @property
-    def facility_energy_joules(self) -> float | None:
-        return None if self.facility_energy_kwh is None else self.facility_energy_kwh * JOULES_PER_KWH
-
-
-Amount: TypeAlias = Callable[[_Row], float | None]
-Groups: TypeAlias = dict[Labels, list[_Row]]
-
-WORKLOAD_AMOUNTS: tuple[tuple[str, Amount], ...] = (
-    ("carbon_emissions_grams", lambda row: row.emissions_gco2e),
-    ("carbon_energy_joules", lambda row: row.energy_joules),
-    ("carbon_facility_energy_joules", lambda row: row.facility_energy_joules),
-)
-NODE_AMOUNTS: tuple[tuple[str, Amount], ...] = (
-    ("carbon_node_emissions_grams", lambda row: row.emissions_gco2e),
-    ("carbon_node_energy_joules", lambda row: row.energy_joules),
-)
-QUALITY_AMOUNTS: tuple[tuple[str, Amount], ...] = (("carbon_quality_energy_joules", lambda row: row.energy_joules),)
+FACILITY = "facility_energy_joules"
+NO_TEXT = pa.scalar(None, pa.string())
+# Label names in order, and the metric of each amount: a column.
+WORKLOAD = ("cluster", "component", "kind", "namespace", "workload", "workload_kind")
+WORKLOAD_METRICS = {
+    "carbon_emissions_grams": "emissions_gco2e",
+    "carbon_energy_joules": "energy_joules",
+    "carbon_facility_energy_joules": FACILITY,
+}
+NODE = ("cluster", "component", "kind", "node")
+NODE_METRICS = {"carbon_node_emissions_grams": "emissions_gco2e", "carbon_node_energy_joules": "energy_joules"}
+QUALITY = ("cluster", "intensity_quality")
+QUALITY_METRICS = {"carbon_quality_energy_joules": "energy_joules"}
+GRID = ("cluster", "factor_type", "provider", "signal", "zone")
 
 
 def hour_series(emissions: pa.Table, max_series: int) -> dict[Key, float]:
@@ -77,116 +53,155 @@ def hour_series(emissions: pa.Table, max_series: int) -> dict[Key, float]:
     Raises:
         SchemaError: rows of several clusters or hours, or a row without energy.
     """
-    rows = _rows(emissions)
-    groups = _folded(_grouped(rows, _workload_labels), max_series)
-    samples = dict(_sums(groups, WORKLOAD_AMOUNTS))
-    samples |= _sums(_grouped(rows, _node_labels), NODE_AMOUNTS)
-    samples |= _sums(_grouped(rows, _quality_labels), QUALITY_AMOUNTS)
-    samples |= _intensities(rows)
-    samples |= _pue(rows)
-    return dict(sorted(samples.items()))
-
-
-def _rows(emissions: pa.Table) -> list[_Row]:
-    if not all(
-        joules is not None and math.isfinite(joules) for joules in emissions.column("energy_joules").to_pylist()
+    _refuse(emissions)
+    if not emissions.num_rows:
+        return {}
+    rows = _labelled(emissions)
+    quality = rows.set_column(
+        rows.schema.get_field_index("intensity_quality"),
+        "intensity_quality",
+        _filled(rows.column("intensity_quality"), "missing"),
+    )
+    samples: dict[str, dict[Key, float]] = {}
+    for source, names, metrics in (
+        (_folded(rows, max_series), WORKLOAD, WORKLOAD_METRICS),
+        (rows, NODE, NODE_METRICS),
+        (quality, QUALITY, QUALITY_METRICS),
     ):
+        groups = _grouped(source, names)
+        labels = groups.labels()
+        for metric, amount in metrics.items():
+            samples[metric] = dict(_sums(metric, labels, groups.slices(amount)))
+    samples["carbon_grid_intensity_grams_per_kwh"] = dict(_intensities(rows))
+    samples["carbon_pue_ratio"] = dict(_means("carbon_pue_ratio", rows, ("cluster",), "pue_ratio", "energy_joules"))
+    return {key: value for metric in sorted(samples) for key, value in samples[metric].items()}
+
+
+def _refuse(emissions: pa.Table) -> None:
+    energy = emissions.column("energy_joules")
+    if energy.null_count or not np.isfinite(energy.to_numpy()).all():
         raise SchemaError("a row without finite energy_joules: a null must not become a 0 in a sum")
-    rows = [_Row(*values) for values in zip(*(emissions.column(n).to_pylist() for n in _Row._fields), strict=True)]
-    hours = sorted({(row.cluster, row.hour_utc.isoformat()) for row in rows})
+    found = emissions.select(["cluster", "hour_utc"]).group_by(["cluster", "hour_utc"]).aggregate([]).to_pylist()
+    hours = sorted((str(row["cluster"]), row["hour_utc"].isoformat()) for row in found)
     if len(hours) > 1:
         raise SchemaError(
             f"series are made of one cluster-hour at a time, got {len(hours)}: {hours[0]}, {hours[1]} ..."
         )
+
+
+def _labelled(emissions: pa.Table) -> pa.Table:
+    """The rows with every label filled in: a null or empty one would be an absent label, a blank row in every panel."""
+    kind, namespace, pod, workload_kind, workload = (
+        _named(emissions.column(name)) for name in ("kind", "namespace", "pod", "workload_kind", "workload")
+    )
+    of_idle = pc.if_else(pc.equal(kind, pa.scalar("idle")), pa.scalar(IDLE), NO_TEXT)
+    aside = pc.if_else(pc.equal(kind, pa.scalar("system")), pa.scalar(SYSTEM), of_idle)
+    bare = pc.and_(pc.and_(pc.is_null(aside), pc.is_null(workload)), pc.is_valid(pod))
+    labels = {
+        "cluster": emissions.column("cluster"),
+        "node": emissions.column("node"),
+        "component": emissions.column("component"),
+        "kind": kind,
+        "namespace": pc.coalesce(aside, namespace),
+        "workload_kind": pc.if_else(bare, "Pod", pc.coalesce(workload_kind, aside)),
+        "workload": pc.if_else(bare, pod, pc.coalesce(workload, aside)),
+        "zone": emissions.column("intensity_zone"),
+        "provider": emissions.column("intensity_provider"),
+        "factor_type": emissions.column("intensity_factor_type"),
+        "signal": pa.repeat("average", emissions.num_rows),
+    }
+    amounts = ["energy_joules", "emissions_gco2e", "carbon_intensity_g_per_kwh", "pue_ratio", "intensity_quality"]
+    filled = {name: _filled(column, UNKNOWN) for name, column in labels.items()}
+    facility = pc.multiply(emissions.column("facility_energy_kwh"), JOULES_PER_KWH)
+    return pa.table(filled | {name: emissions.column(name) for name in amounts} | {FACILITY: facility})
+
+
+def _named(column: Any) -> Any:  # noqa: ANN401 # an Arrow column, chunked or not
+    """Empty texts as null."""
+    return pc.if_else(pc.equal(column, pa.scalar("")), NO_TEXT, column)
+
+
+def _filled(column: Any, word: str) -> Any:  # noqa: ANN401 # likewise
+    return pc.fill_null(_named(column), word)
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Rows by their labels: groups in the order of their labels, rows of a group side by side."""
+
+    rows: pa.Table
+    keys: pa.Table
+    edges: list[int]
+
+    def labels(self) -> list[Labels]:
+        """The labels of each group, a pair made once for all groups that share it."""
+        columns = []
+        for name in self.keys.column_names:
+            encoded: Any = self.keys.column(name).combine_chunks().dictionary_encode()
+            pairs = [(name, value) for value in encoded.dictionary.to_pylist()]
+            columns.append([pairs[code] for code in encoded.indices.to_pylist()])
+        return list(zip(*columns, strict=True))
+
+    def slices(self, amount: str) -> Iterator[list[float | None]]:
+        """The values of one column, group by group, null as None."""
+        values = self.rows.column(amount).to_pylist()
+        return (values[start:end] for start, end in zip(self.edges, self.edges[1:], strict=False))
+
+
+def _grouped(rows: pa.Table, names: Sequence[str]) -> _Groups:
+    (ids,) = key_ids([rows], names)
+    _, first = np.unique(ids, return_index=True)
+    keys = rows.select(names).take(first)
+    order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in names]).to_numpy()
+    rank: Int64s = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    ranks = rank[ids]
+    edges = np.concatenate([[0], np.cumsum(np.bincount(ranks, minlength=len(order)))])
+    return _Groups(rows.take(np.argsort(ranks, kind="stable")), keys.take(order), edges.tolist())
+
+
+def _folded(rows: pa.Table, max_series: int) -> pa.Table:
+    """The rows, those of all but the first `max_series` groups named `(other)`."""
+    (ids,) = key_ids([rows], WORKLOAD)
+    if ids.max() < max_series:
+        return rows
+    groups = _grouped(rows.append_column("row", pa.array(np.arange(rows.num_rows))), WORKLOAD)
+    joules = np.array([math.fsum(values) for values in groups.slices("energy_joules")])  # type: ignore[arg-type] # none is null
+    tail = np.argsort(-joules, kind="stable")[max_series:]
+    is_tail = np.zeros(len(joules), dtype=np.bool_)
+    is_tail[tail] = True
+    folded = pa.array(np.repeat(is_tail, np.diff(groups.edges)))
+    rows = groups.rows
+    for name in ("workload", "workload_kind"):
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pc.if_else(folded, OTHER, rows.column(name)))
     return rows
 
 
-def _labels(**names: str | None) -> Labels:
-    """Sorted by name; a null or empty value would be an absent label, a blank row in every panel."""
-    return tuple((name, names[name] or UNKNOWN) for name in sorted(names))
-
-
-def _workload_labels(row: _Row) -> Labels:
-    namespace, workload_kind, workload = row.namespace, row.workload_kind, row.workload
-    aside = {"system": SYSTEM, "idle": IDLE}.get(row.kind)
-    if aside is not None:
-        namespace, workload_kind, workload = aside, workload_kind or aside, workload or aside
-    elif not workload and row.pod:
-        workload_kind, workload = "Pod", row.pod
-    return _labels(
-        cluster=row.cluster,
-        namespace=namespace,
-        workload_kind=workload_kind,
-        workload=workload,
-        component=row.component,
-        kind=row.kind,
-    )
-
-
-def _node_labels(row: _Row) -> Labels:
-    return _labels(cluster=row.cluster, node=row.node, component=row.component, kind=row.kind)
-
-
-def _quality_labels(row: _Row) -> Labels:
-    return _labels(cluster=row.cluster, intensity_quality=row.intensity_quality or "missing")
-
-
-def _grouped(rows: Iterable[_Row], labels: Callable[[_Row], Labels]) -> Groups:
-    groups: Groups = {}
-    for row in rows:
-        groups.setdefault(labels(row), []).append(row)
-    return groups
-
-
-def _folded(groups: Groups, max_series: int) -> Groups:
-    """The first `max_series` groups as they are, the rows of the others regrouped under `(other)`."""
-    if len(groups) <= max_series:
-        return groups
-    ranked = sorted(groups, key=lambda labels: (-math.fsum(row.energy_joules for row in groups[labels]), labels))
-    folded = {labels: groups[labels] for labels in ranked[:max_series]}
-    for labels in ranked[max_series:]:
-        other = tuple((name, OTHER if name in ("workload", "workload_kind") else value) for name, value in labels)
-        folded.setdefault(other, []).extend(groups[labels])
-    return folded
-
-
-def _sums(groups: Groups, amounts: tuple[tuple[str, Amount], ...]) -> Iterator[tuple[Key, float]]:
+def _sums(metric: str, labels: Sequence[Labels], slices: Iterator[list[float | None]]) -> Iterator[tuple[Key, float]]:
     """`fsum` is exactly rounded, so that the order of rows in the file cannot change a sample."""
-    for labels, rows in groups.items():
-        for metric, amount in amounts:
-            values = [value for row in rows if (value := amount(row)) is not None]
-            if len(values) == len(rows):
-                yield (metric, labels), math.fsum(values)
+    for names, values in zip(labels, slices, strict=True):
+        if None not in values:
+            yield (metric, names), math.fsum(values)  # type: ignore[arg-type] # none is null
 
 
-def _intensities(rows: list[_Row]) -> Iterator[tuple[Key, float]]:
-    def labels(row: _Row) -> Labels:
-        return _labels(
-            cluster=row.cluster,
-            zone=row.intensity_zone,
-            provider=row.intensity_provider,
-            signal="average",
-            factor_type=row.intensity_factor_type,
-        )
+def _intensities(rows: pa.Table) -> Iterator[tuple[Key, float]]:
+    return _means("carbon_grid_intensity_grams_per_kwh", rows, GRID, "carbon_intensity_g_per_kwh", FACILITY)
 
-    priced = [row for row in rows if row.carbon_intensity_g_per_kwh is not None]
-    for names, group in _grouped(priced, labels).items():
-        mean = _mean((row.carbon_intensity_g_per_kwh, row.facility_energy_joules) for row in group)
+
+def _means(metric: str, rows: pa.Table, names: Sequence[str], value: str, weight: str) -> Iterator[tuple[Key, float]]:
+    known = rows.filter(pc.is_valid(rows.column(value)))
+    if not known.num_rows:
+        return
+    groups = _grouped(known, names)
+    for labels, values, weights in zip(groups.labels(), groups.slices(value), groups.slices(weight), strict=True):
+        mean = _mean(np.array(values), np.array([0.0 if one is None else one for one in weights]))
         if mean is not None:
-            yield ("carbon_grid_intensity_grams_per_kwh", names), mean
+            yield (metric, labels), mean
 
 
-def _pue(rows: list[_Row]) -> Iterator[tuple[Key, float]]:
-    for names, group in _grouped(rows, lambda row: _labels(cluster=row.cluster)).items():
-        mean = _mean((row.pue_ratio, row.energy_joules) for row in group if row.pue_ratio is not None)
-        if mean is not None:
-            yield ("carbon_pue_ratio", names), mean
-
-
-def _mean(weighted: Iterable[tuple[float | None, float | None]]) -> float | None:
+def _mean(values: Floats, weights: Floats) -> float | None:
     """The energy-weighted mean, or the one value that all share; null without energy to weigh different values by."""
-    pairs = [(value, weight or 0.0) for value, weight in weighted if value is not None]
-    if len({value for value, _ in pairs}) == 1:
-        return pairs[0][0]
-    total = math.fsum(weight for _, weight in pairs)
-    return math.fsum(value * weight for value, weight in pairs) / total if total > 0 else None
+    if (values == values[0]).all():
+        return float(values[0])
+    total = math.fsum(weights)
+    return math.fsum(values * weights) / total if total > 0 else None

@@ -13,12 +13,12 @@ import pytest
 
 from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import Warehouse
-from tests.sinks import rows
+from tests.sinks import daily, rows
 from tests.sinks.rows import CLUSTER, DAY, FIRST, HOURS, SECOND
 
 EFFECTS = [
     f"{table}{part}"
-    for table in ("revisions", "quarantine", "node_energy", "processes", "emissions", "hours")
+    for table in ("revisions", "quarantine", "node_energy", "processes", "emissions", "emissions_daily", "hours")
     for part in (".temporary", "")
 ]
 
@@ -72,8 +72,10 @@ def test_killed_at_any_effect_the_next_run_ends_as_an_undisturbed_one(
     killed_at(tmp_path, effect)
     with open_views(tmp_path) as connection:
         assert connection.sql(CONSISTENT).fetchall() == [(0,)]
+    assert daily.rolled_up(tmp_path) == daily.summed(tmp_path)
     rows.commit_like_a_run(Warehouse(tmp_path), *rows.second_commit(), rows.THIRD)
     assert rows.contents(tmp_path) == undisturbed
+    assert daily.rolled_up(tmp_path) == daily.summed(tmp_path) == daily.stored(tmp_path)
     partition = tmp_path / "emissions" / f"cluster={CLUSTER}"
     assert list(partition.rglob("*.tmp")) == []
     assert Warehouse(tmp_path).recover(CLUSTER, DAY, rows.THIRD.priced_utc, "run-4") == rows.NOTHING_TO_RECOVER

@@ -100,6 +100,26 @@ def test_an_independent_decoder_reads_back_every_label_stamp_and_value(
     assert decoded(encode(samples)) == expected
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    points=st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.integers(0, 4), st.floats(-1e9, 1e9)), max_size=20
+    ),
+    begin_ms=st.sampled_from([NOW_MS, (1 << 35) - 2, (1 << 42) - 2]),
+)
+def test_samples_in_any_order_become_whole_series_in_the_order_of_their_stamps(
+    points: list[tuple[str, str, int, float]], begin_ms: int
+) -> None:
+    """Around both ends of what six bytes hold of a stamp, too; labels are equal, never the same object."""
+    samples = [Sample(name, (("cluster", text),), begin_ms + later, value) for name, text, later, value in points]
+    expected: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for name, text, later, value in points:
+        expected.setdefault((name, text), []).append((begin_ms + later, value))
+    assert decoded(encode(samples)) == [
+        ([("__name__", name), ("cluster", text)], sorted(told)) for (name, text), told in expected.items()
+    ]
+
+
 def test_a_request_is_a_snappy_block_of_the_message() -> None:
     samples = [Sample("carbon_energy_joules", (("cluster", "größe"),), NOW_MS, 1.5)]
     body = write_request(samples, NOW_MS)

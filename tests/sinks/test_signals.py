@@ -379,6 +379,18 @@ def test_a_share_of_energy_is_none_of_no_energy(tmp_path: Path) -> None:
         assert run_query(tmp_path, text.format(basis, condition)).to_pylist() == [{"share": share}]
 
 
+def test_the_utc_day_of_a_moment_is_the_same_in_every_session(tmp_path: Path) -> None:
+    used(tmp_path, rows.pod(HOURS[0], "web", 3e6), rows.pod(HOURS[23], "web", 3e6))
+    refresh_database(tmp_path)
+    with duckdb.connect(str(tmp_path / DATABASE), read_only=True) as connection:
+        for zone in ("UTC", "America/New_York", "Asia/Kolkata"):
+            connection.execute(f"set TimeZone = '{zone}'")
+            days = connection.sql("select distinct utc_time(hour_utc)::date = date from emissions").fetchall()
+            assert days == [(True,)]
+            rolled = connection.sql("select utc_time(date_utc) = date from emissions_daily").fetchall()
+            assert rolled == [(True,)]
+
+
 def test_macros_are_in_the_database_too(tmp_path: Path) -> None:
     mixed(tmp_path)
     refresh_database(tmp_path)

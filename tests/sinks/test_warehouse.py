@@ -236,7 +236,7 @@ def test_files_are_not_readable_by_everyone(tmp_path: Path) -> None:
     finally:
         os.umask(umask)
     parquet = list(tmp_path.rglob("*.parquet"))
-    assert len(parquet) == 5
+    assert len(parquet) == 6
     assert {stat.S_IMODE(path.stat().st_mode) for path in parquet} == {0o640}
 
 
