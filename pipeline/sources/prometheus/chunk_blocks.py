@@ -1,30 +1,63 @@
-"""From parts of series to samples: chunks decoded together, each series held against what a query would show."""
+"""From chunks to samples of series: chunks decoded together, each series held against what a query would show."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s
-from pipeline.sources.prometheus.chunked_series import Parts, read_chunks
+from pipeline.sources.prometheus.chunked_series import Chunks
 from pipeline.sources.prometheus.xor_chunks import Bits, Decoder
 
+SHORTEST_MOVE = 200  # samples that are worth a move of their own
 STALE = np.uint64(0x7FF0_0000_0000_0002)  # the one NaN that means "gone", and that no query shows
 
 
-class Decoded(NamedTuple):
-    """Series and their samples.
+class Kept(NamedTuple):
+    """Samples that count.
 
     Attributes:
-        parts: rows of the parts that series begin with: of those with samples.
         offsets: series i owns samples `offsets[i]:offsets[i + 1]`.
-        stamps_ms: rising within a series.
-        values: float64.
-        foreign: rows of the same sort: of series with a chunk that is no float XOR.
-        contradictory: of series that have two values at one stamp.
+        stamps_ms: int64.
+        bits: of the values.
+        unsorted: series whose stamps do not rise.
     """
 
-    parts: Int64s
+    offsets: Int64s
+    stamps_ms: Int64s
+    bits: Bits
+    unsorted: Int64s
+
+
+Keep: TypeAlias = Callable[[Int64s, Int64s, Bits, int, int], Kept]
+
+
+def keep(offsets: Int64s, stamps_ms: Int64s, bits: Bits, start_ms: int, end_ms: int) -> Kept:
+    """Samples that are no stale marker, with `start_ms <= stamp <= end_ms`; the arrays given may be changed."""
+    kept = bits != STALE
+    if len(bits) and (stamps_ms.min() < start_ms or stamps_ms.max() > end_ms):
+        kept &= stamps_ms >= start_ms
+        kept &= stamps_ms <= end_ms
+    offsets, stamps_ms, bits = _only(kept, offsets, stamps_ms, bits)
+    back = np.flatnonzero(stamps_ms[1:] <= stamps_ms[:-1]) + 1  # as a rule where a series begins
+    series = np.searchsorted(offsets, back, side="right") - 1
+    return Kept(offsets, stamps_ms, bits, np.unique(series[offsets[series] != back]))
+
+
+class Decoded(NamedTuple):
+    """Series and their samples; series are rows of those asked for.
+
+    Attributes:
+        series: which have samples.
+        offsets: series i of them owns samples `offsets[i]:offsets[i + 1]`.
+        stamps_ms: rising within a series.
+        values: float64.
+        foreign: which have a chunk that is no float XOR.
+        contradictory: which have two values at one stamp.
+    """
+
+    series: Int64s
     offsets: Int64s
     stamps_ms: Int64s
     values: Floats
@@ -36,42 +69,52 @@ class Decoded(NamedTuple):
         """As a block has them."""
         return self.offsets, self.stamps_ms, self.values
 
-    def without(self, parts: Int64s) -> "Decoded":
-        """All other series."""
-        kept = ~np.isin(self.parts, parts)
-        sizes = np.diff(self.offsets)
-        samples = np.repeat(kept, sizes)
-        return Decoded(
-            self.parts[kept], np.concatenate(([0], np.cumsum(sizes[kept]))), self.stamps_ms[samples],
-            self.values[samples], np.setdiff1d(self.foreign, parts), np.setdiff1d(self.contradictory, parts),
+    @property
+    def last_ms(self) -> list[int]:
+        """Last stamp of each of `series`."""
+        return cast("list[int]", self.stamps_ms[self.offsets[1:] - 1].tolist())
+
+    def after(self, last_ms: Int64s) -> "Decoded":
+        """Only samples later than `last_ms`, one stamp for each of `series`."""
+        kept = self.stamps_ms > np.repeat(last_ms, np.diff(self.offsets))
+        offsets, stamps_ms, bits = _only(kept, self.offsets, self.stamps_ms, self.values.view(np.uint64))
+        held = np.flatnonzero(np.diff(offsets))
+        return self._replace(
+            series=self.series[held], offsets=np.concatenate(([0], offsets[held + 1])), stamps_ms=stamps_ms,
+            values=bits.view(np.float64),
         )  # fmt: skip
 
 
-def decode_series(parts: Parts, firsts: Int64s, start_ms: int, end_ms: int, decoder: Decoder) -> Decoded:
-    """Samples with `start_ms <= stamp <= end_ms` of the series that begin at the parts `firsts`, the first being 0.
+def decode_series(
+    chunks: Chunks, series: Int64s, count: int, span_ms: tuple[int, int], decoder: Decoder, keep: Keep = keep
+) -> Decoded:
+    """Samples of `count` series within a span, both ends of which belong to it.
+
+    Args:
+        chunks: of all of them.
+        series: to which series each chunk belongs.
+        count: how many series there are.
+        span_ms: first and last stamp.
+        decoder: of chunks.
+        keep: as `keep`.
 
     Raises:
         ValueError: not what the format allows.
     """
-    chunks = read_chunks(parts)
-    series_of_chunk = np.searchsorted(firsts, parts.chunks.owner, side="right") - 1
-    is_foreign = _marked(series_of_chunk[~chunks.is_xor], len(firsts))
-    readable = ~is_foreign[series_of_chunk]
-    found = decoder(parts.body, chunks.starts[readable], chunks.ends[readable])
-    # offsets of series among chunks, then among samples
-    edges = np.searchsorted(series_of_chunk[readable], np.arange(len(firsts) + 1))
-    kept = (found.stamps_ms >= start_ms) & (found.stamps_ms <= end_ms) & (found.bits != STALE)
-    offsets, stamps_ms, bits = _only(kept, found.offsets[edges], found.stamps_ms, found.bits)
-    back = np.flatnonzero(stamps_ms[1:] <= stamps_ms[:-1]) + 1  # as a rule where a series begins
-    series_of_back = np.searchsorted(offsets, back, side="right") - 1
-    unsorted = np.flatnonzero(_marked(series_of_back[offsets[series_of_back] != back], len(firsts)))
+    is_foreign = _marked(series[~chunks.is_xor], count)
+    readable = np.flatnonzero(~is_foreign[series])
+    if np.any(series[1:] < series[:-1]):  # of one that came in two places
+        readable = readable[np.argsort(series[readable], kind="stable")]
+    found = decoder(chunks.body, chunks.starts[readable], chunks.ends[readable])
+    edges = found.offsets[np.searchsorted(series[readable], np.arange(count + 1))]
+    offsets, stamps_ms, bits, unsorted = keep(edges, found.stamps_ms, found.bits, *span_ms)
     contradictory = np.zeros(0, dtype=np.int64)
     if len(unsorted):
         kept, contradictory = _sort(unsorted.tolist(), offsets, stamps_ms, bits)
         offsets, stamps_ms, bits = _only(kept, offsets, stamps_ms, bits)
     held = np.flatnonzero(np.diff(offsets))
     offsets = np.concatenate(([0], offsets[held + 1]))
-    return Decoded(firsts[held], offsets, stamps_ms, bits.view(np.float64), firsts[is_foreign], firsts[contradictory])
+    return Decoded(held, offsets, stamps_ms, bits.view(np.float64), np.flatnonzero(is_foreign), contradictory)
 
 
 def _marked(numbers: Int64s, count: int) -> Bools:
@@ -81,10 +124,20 @@ def _marked(numbers: Int64s, count: int) -> Bools:
 
 
 def _only(kept: Bools, offsets: Int64s, stamps_ms: Int64s, bits: Bits) -> tuple[Int64s, Int64s, Bits]:
+    """Only some samples; where few are left out, they are moved together, as new arrays of this size cost more."""
     dropped = np.flatnonzero(~kept)
     if not len(dropped):
         return offsets, stamps_ms, bits
-    return offsets - np.searchsorted(dropped, offsets), stamps_ms[kept], bits[kept]
+    offsets = offsets - np.searchsorted(dropped, offsets)
+    if len(dropped) * SHORTEST_MOVE > len(kept):
+        return offsets, stamps_ms[kept], bits[kept]
+    at = int(dropped[0])
+    for before, after in pairwise([*dropped.tolist(), len(kept)]):
+        end = at + after - before - 1
+        for column in (stamps_ms, bits):
+            column[at:end] = column[before + 1 : after]
+        at = end
+    return offsets, stamps_ms[:at], bits[:at]
 
 
 def _sort(series: Sequence[int], offsets: Int64s, stamps_ms: Int64s, bits: Bits) -> tuple[Bools, Int64s]:

@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from pipeline.samples import Bools, Int64s
 from pipeline.sources.prometheus.frames import Frames
-from pipeline.sources.prometheus.protobuf import CONTENT, VARINT, Bytes, Fields, fields
+from pipeline.sources.prometheus.protobuf import CONTENT, VARINT, Bytes, Fields, Walk, fields, windows
 
 SERIES, QUERY = 1, 2  # of a response
 LABEL, CHUNK = 1, 2  # of a series
 LABEL_NAME, LABEL_VALUE = 1, 2
 CHUNK_TYPE, CHUNK_DATA = 3, 4
 XOR = 1
+LONGEST = 127  # bytes of a label whose length takes one
 NAME = "__name__"
 
 
@@ -53,11 +54,14 @@ class Parts(NamedTuple):
     def keys(self) -> list[bytes]:
         """What tells series apart: query and labels, as they travel."""
         content = self.body.data
-        pairs = zip(self.query.tolist(), self.starts.tolist(), self.ends.tolist(), strict=True)
-        return [b"%d " % query + content[start:end] for query, start, end in pairs]
+        places = zip(self.starts.tolist(), self.ends.tolist(), strict=True)
+        labels = [bytes(content[start:end]) for start, end in places]
+        if not self.query.any():
+            return labels
+        return [b"%d " % query + own for query, own in zip(self.query.tolist(), labels, strict=True)]
 
 
-def read_parts(frames: Frames) -> Parts:
+def read_parts(frames: Frames, fields: Walk = fields) -> Parts:
     """The parts in checked frames.
 
     Raises:
@@ -78,14 +82,15 @@ def read_parts(frames: Frames) -> Parts:
 
 
 class Chunks(NamedTuple):
-    """Chunks: where their data lie, and whether they are float XOR."""
+    """Chunks: in which body and where their data lie, and whether they are float XOR."""
 
+    body: Bytes
     starts: Int64s
     ends: Int64s
     is_xor: Bools
 
 
-def read_chunks(parts: Parts) -> Chunks:
+def read_chunks(parts: Parts, fields: Walk = fields) -> Chunks:
     """All chunks, in order.
 
     Raises:
@@ -97,35 +102,68 @@ def read_chunks(parts: Parts) -> Chunks:
     is_xor = np.zeros(len(starts), dtype=np.bool_)
     starts[data.owner], ends[data.owner] = data.start, data.end
     is_xor[kind.owner] = kind.value == XOR
-    return Chunks(starts, ends, is_xor)
+    return Chunks(parts.body, starts, ends, is_xor)
 
 
-def label_table(parts: Parts, rows: Int64s) -> pa.Table:
+def label_table(parts: Parts, rows: Int64s, fields: Walk = fields) -> pa.Table:
     """Labels of some parts, `__name__` among them: one string column a name, null where a series lacks it.
 
     Raises:
         ValueError: not what the format allows, or not UTF-8.
     """
+    if not len(rows):
+        return pa.table({NAME: pa.array([], pa.string())})
     row_of = np.full(len(parts.starts), -1, dtype=np.int64)
     row_of[rows] = np.arange(len(rows))
     labels = parts.labels.where(row_of[parts.labels.owner] >= 0)
-    inner = fields(parts.body, labels.start, labels.end)
+    alike = _alike(parts.body, labels, len(rows))
+    return pa.table(alike if alike is not None else _various(parts.body, labels, row_of, len(rows), fields))
+
+
+def _alike(body: Bytes, labels: Fields, rows: int) -> dict[str, pa.StringArray] | None:
+    """Columns where all series have labels of the same names, in one order and not long: as they do as a rule."""
+    count, odd = divmod(len(labels.owner), rows)
+    if odd or not count:
+        return None
+    owner = labels.owner.reshape(rows, count)
+    if np.any(owner != owner[:, :1]) or np.any(owner[1:, 0] == owner[:-1, 0]):
+        return None
+    columns: dict[str, pa.StringArray] = {}
+    for own in range(count):
+        start, end = labels.start[own::count], labels.end[own::count]
+        size = int(body[start[0] + 1]) if end[0] - start[0] > 1 else 0  # of the name
+        value = start + size + 4  # after tag and length of the name, the name, tag and length of the value
+        if size > LONGEST or np.any(value >= end):
+            return None
+        heads = windows(body, start, size + 4)
+        expected, sizes = heads[0, :-1], heads[:, -1]
+        if np.any(heads[:, :-1] != expected) or np.any(sizes > LONGEST) or np.any(value + sizes != end):
+            return None
+        if expected[0] != LABEL_NAME << 3 | CONTENT or expected[-1] != LABEL_VALUE << 3 | CONTENT:
+            return None
+        columns[expected[2:-1].tobytes().decode()] = _texts(body, value, end)
+    return {NAME: pa.nulls(rows, pa.string())} | columns
+
+
+def _various(body: Bytes, labels: Fields, row_of: Int64s, rows: int, fields: Walk) -> dict[str, pa.StringArray]:
+    """Columns, whatever labels the series have."""
+    inner = fields(body, labels.start, labels.end)
     name, value = inner.of(LABEL_NAME, CONTENT), inner.of(LABEL_VALUE, CONTENT)
     if len(name.owner) != len(labels.owner) or np.any(np.diff(name.owner) != 1):
         raise ValueError("a label without a name")
-    names = _texts(parts.body, name.start, name.end).dictionary_encode()
-    values = _texts(parts.body, value.start, value.end)
+    names = _texts(body, name.start, name.end).dictionary_encode()
+    values = _texts(body, value.start, value.end)
     code = names.indices.to_numpy()[value.owner]
     row = row_of[labels.owner[value.owner]]
-    columns: dict[str, pa.Array[Any]] = {NAME: pa.nulls(len(rows), pa.string())}
+    columns: dict[str, Any] = {NAME: pa.nulls(rows, pa.string())}
     for number, text in enumerate(names.dictionary.to_pylist()):
         own = np.flatnonzero(code == number)
         if not len(own):  # an empty value is none
             continue
-        place = np.full(len(rows), -1, dtype=np.int64)
+        place = np.full(rows, -1, dtype=np.int64)
         place[row[own]] = own
         columns[str(text)] = values.take(pa.array(place, pa.int64(), mask=place < 0))
-    return pa.table(columns)
+    return columns
 
 
 def _texts(body: Bytes, starts: Int64s, ends: Int64s) -> pa.StringArray:

@@ -6,7 +6,9 @@ A single damaged frame is found as surely as by its own sum. Frames lie in lanes
 the same damage in two of them cannot hide itself.
 """
 
+from collections.abc import Callable
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,10 @@ Sums = NDArray[np.uint32]
 POLYNOMIAL = 0x82F63B78  # reflected
 ALL_ONES = np.uint32(0xFFFF_FFFF)
 SUM_BYTES = 4
-LANES, LANE_BYTES = 61, 8  # lanes are a prime number, so that no rhythm of the frames meets theirs
+LANES, LANE_BYTES = 61, 8  # a prime number of lanes, so that no rhythm of the frames meets theirs; a power of two
 DOUBLINGS = 31
+
+Lay: TypeAlias = Callable[[Bytes, Int64s, Int64s, Int64s, Bytes], None]
 
 
 @cache
@@ -70,36 +74,48 @@ def _linear(message: Bytes) -> np.uint32:
     return np.uint32(sums[0])
 
 
-def first_damaged(body: Bytes, starts: Int64s, ends: Int64s, sums: Sums) -> int | None:
+def lay(body: Bytes, starts: Int64s, ends: Int64s, begins: Int64s, overlay: Bytes) -> None:
+    """Lay the messages `body[starts[i]:ends[i]]` over each other by XOR, each from its byte `begins[i]` on."""
+    for start, end, begin in zip(starts.tolist(), ends.tolist(), begins.tolist(), strict=True):
+        laid = overlay[begin : begin + end - start]
+        np.bitwise_xor(laid, body[start:end], out=laid)
+
+
+def first_damaged(body: Bytes, starts: Int64s, ends: Int64s, sums: Sums, lay: Lay = lay) -> int | None:
     """Which of the frames `body[starts[i]:ends[i]]` is the first whose sum is not `sums[i]`; None where all are."""
     sizes = ends - starts
     whole = np.flatnonzero(sizes >= SUM_BYTES)
-    suspects = np.flatnonzero(sizes < SUM_BYTES) if _agree(body, starts[whole], ends[whole], sums[whole]) else sizes
+    agree = _agree(body, starts[whole], ends[whole], sums[whole], lay)
+    suspects = np.flatnonzero(sizes < SUM_BYTES) if agree else sizes
     for index in range(len(sizes)) if suspects is sizes else suspects.tolist():
         if crc32c(body[starts[index] : ends[index]]) != sums[index]:
             return int(index)
     return None
 
 
-def _agree(body: Bytes, starts: Int64s, ends: Int64s, sums: Sums) -> bool:
+def _agree(body: Bytes, starts: Int64s, ends: Int64s, sums: Sums, lay: Lay) -> bool:
     """Whether the overlay of the frames, of four bytes or more each, has the overlay of their sums."""
     if not len(starts):
         return True
-    lane = np.arange(len(starts)) % LANES
     width = int((ends - starts).max()) + LANES * LANE_BYTES
     overlay = np.zeros(width, dtype=np.uint8)
-    stops = width - lane * LANE_BYTES
-    begins = stops - (ends - starts)
-    for start, end, begin, stop in zip(starts.tolist(), ends.tolist(), begins.tolist(), stops.tolist(), strict=True):
-        laid = overlay[begin:stop]
-        np.bitwise_xor(laid, body[start:end], out=laid)
+    begins = width - np.arange(len(starts)) % LANES * LANE_BYTES - (ends - starts)
+    lay(body, starts, ends, begins, overlay)
     # a sum begins with ones, which is as if a message's first four bytes were inverted, and ends inverted
-    inverted = np.convolve(np.bincount(begins, minlength=width), np.ones(SUM_BYTES, dtype=np.int64))[:width] & 1
-    overlay ^= inverted.astype(np.uint8) * np.uint8(255)
-    expected = np.uint32(0)
-    for number in range(LANES - 1, -1, -1):  # from the left: each lane's sum goes through the bytes to its right
-        for doubling in range(LANE_BYTES.bit_length()):
-            if LANE_BYTES >> doubling & 1:
-                expected = _by(_advances()[doubling], np.array([expected]))[0]
-        expected ^= np.bitwise_xor.reduce(sums[lane == number] ^ ALL_ONES)
-    return bool(_linear(overlay) == expected)
+    odd = np.bincount(begins, minlength=width) & 1 == 1
+    inverted = odd.copy()
+    for place in range(1, SUM_BYTES):
+        inverted[place:] ^= odd[:-place]
+    overlay[inverted] ^= 255
+    return bool(_linear(overlay) == _overlay_of(sums))
+
+
+def _overlay_of(sums: Sums) -> int:
+    """What the overlay of frames must have for a sum."""
+    lanes = np.zeros((-(-len(sums) // LANES), LANES), dtype=np.uint32)
+    lanes.reshape(-1)[: len(sums)] = sums ^ ALL_ONES
+    total, tables = 0, [table.tolist() for table in _advances()[LANE_BYTES.bit_length() - 1]]
+    for own in reversed(np.bitwise_xor.reduce(lanes, axis=0).tolist()):  # each goes through the bytes to its right
+        advanced = [table[total >> 8 * place & 255] for place, table in enumerate(tables)]
+        total = own ^ advanced[0] ^ advanced[1] ^ advanced[2] ^ advanced[3]
+    return total

@@ -3,13 +3,14 @@
 Source: `storage/remote/chunked.go` of Prometheus.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from pipeline.samples import Int64s
-from pipeline.sources.prometheus.crc32c import SUM_BYTES, first_damaged
-from pipeline.sources.prometheus.protobuf import MOST_VARINT_BYTES, Bytes
+from pipeline.sources.prometheus.crc32c import SUM_BYTES, Lay, Sums, first_damaged
+from pipeline.sources.prometheus.protobuf import MOST_VARINT_BYTES, Bytes, windows
 
 MOST_FRAME_BYTES = 50_000_000  # as Prometheus' own client; its servers cut at about 1 MB
 
@@ -34,14 +35,36 @@ class Frames(NamedTuple):
     ends: Int64s
 
 
-def read_frames(content: bytes) -> Frames:
+Cut: TypeAlias = Callable[[Bytes, int], tuple[Int64s, Int64s, Int64s]]
+
+
+def read_frames(content: bytes, cut: Cut, lay: Lay) -> Frames:
     """The whole frames that `content` begins with; what follows them is the beginning of the next.
+
+    Args:
+        content: a piece of an answer.
+        cut: as `cut_frames`.
+        lay: as `crc32c.lay`.
 
     Raises:
         DamagedError: a sum that is not its message's, or a length that cannot be.
     """
+    body = np.frombuffer(content, dtype=np.uint8)
+    frames = Frames(body, *cut(body, MOST_FRAME_BYTES))
+    damaged = first_damaged(frames.body, frames.starts, frames.ends, _sums(frames), lay)
+    if damaged is not None:
+        raise DamagedError(f"a frame of {frames.ends[damaged] - frames.starts[damaged]} bytes whose CRC is wrong")
+    return frames
+
+
+def cut_frames(body: Bytes, most_bytes: int) -> tuple[Int64s, Int64s, Int64s]:
+    """Where whole frames begin, and where their messages begin and end.
+
+    Raises:
+        DamagedError: a message of more than `most_bytes`.
+    """
     heads, starts, ends = [], [], []
-    at, size = 0, len(content)
+    content, at, size = body.data, 0, len(body)
     while at < size:
         length, start = content[at], at + 1
         if length > 127:
@@ -55,7 +78,7 @@ def read_frames(content: bytes) -> Frames:
                     break
             else:
                 break
-        if length > MOST_FRAME_BYTES:
+        if length > most_bytes:
             raise DamagedError(f"a frame of {length} bytes")
         start += SUM_BYTES
         if start + length > size:
@@ -64,14 +87,8 @@ def read_frames(content: bytes) -> Frames:
         starts.append(start)
         at = start + length
         ends.append(at)
-    columns = (np.array(column, dtype=np.int64) for column in (heads, starts, ends))
-    frames = Frames(np.frombuffer(content, dtype=np.uint8), *columns)
-    damaged = first_damaged(frames.body, frames.starts, frames.ends, _sums(frames))
-    if damaged is not None:
-        raise DamagedError(f"a frame of {ends[damaged] - starts[damaged]} bytes whose CRC is wrong")
-    return frames
+    return np.array(heads, dtype=np.int64), np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64)
 
 
-def _sums(frames: Frames) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    places = frames.starts[:, None] + np.arange(-SUM_BYTES, 0)
-    return np.ascontiguousarray(frames.body[places]).view(">u4").astype(np.uint32).reshape(-1)
+def _sums(frames: Frames) -> Sums:
+    return windows(frames.body, frames.starts - SUM_BYTES, SUM_BYTES).view(">u4").astype(np.uint32).reshape(-1)

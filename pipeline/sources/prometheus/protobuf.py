@@ -3,7 +3,8 @@
 Positions are bytes of one body. Format: protobuf's "Encoding" page; groups, which nobody sends, are refused.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,17 @@ class Fields(NamedTuple):
             self.owner.take(at), self.number.take(at), self.wire.take(at), self.start.take(at), self.end.take(at),
             self.value.take(at),
         )  # fmt: skip
+
+
+Walk: TypeAlias = Callable[[Bytes, Int64s, Int64s], Fields]
+
+
+def windows(body: Bytes, starts: Int64s, size: int) -> Bytes:
+    """The bytes `body[start:start + size]` of each start, a row each; all of them within the body."""
+    if not len(starts):
+        return np.zeros((0, size), dtype=np.uint8)
+    overlapping = np.ndarray((len(body) - size + 1,), dtype=f"V{size}", buffer=body.data, strides=(1,))
+    return overlapping[starts].view(np.uint8).reshape(-1, size)
 
 
 def varints(body: Bytes, at: Int64s) -> tuple[Unsigned, Int64s]:

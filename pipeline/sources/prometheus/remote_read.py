@@ -16,12 +16,12 @@ from pipeline.settings import HttpSettings
 from pipeline.sources.prometheus.chunk_stream import ChunkStream, Given, Labels
 from pipeline.sources.prometheus.external_labels import Query
 from pipeline.sources.prometheus.frames import DamagedError
+from pipeline.sources.prometheus.kernels import Kernels, chosen
 from pipeline.sources.prometheus.read_request import NAME, matchers_of, read_request
 from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.sources.prometheus.selectors import selector as written
 from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.sources.prometheus.streaming import Stream
-from pipeline.sources.prometheus.xor_chunks import Decoder, decode
 from pipeline.sources.wording import line
 from pipeline.window import Clock
 
@@ -50,7 +50,7 @@ class RemoteRead:
         clock: for them.
         query_api: reads again what cannot be read here.
         on_warning: told what was read again, and why.
-        decoder: of chunks; the place of an accelerator.
+        kernels: asked, when the first samples are, for what works on them.
 
     Attributes:
         queries: what a selector is asked with besides, and what the server adds to the answers.
@@ -65,12 +65,12 @@ class RemoteRead:
         clock: Clock,
         query_api: Transport,
         on_warning: Callable[[str], None],
-        decoder: Decoder = decode,
+        kernels: Callable[[], Kernels] = chosen,
     ) -> None:
         self.url = url
         self.queries: Sequence[Query] = PLAIN
         self._session, self._header, self._http, self._clock = session, header, http, clock
-        self._query_api, self._on_warning, self._decoder = query_api, on_warning, decoder
+        self._query_api, self._on_warning, self._kernels = query_api, on_warning, kernels
 
     def refusal(self) -> str | None:
         """Why this server does not stream its chunks, None where it does. Asks once, for nothing.
@@ -95,7 +95,7 @@ class RemoteRead:
         """
         matchers = matchers_of(selector)
         body = read_request([(*matchers, *query.matchers) for query in self.queries], start_ms, end_ms)
-        answer, given = ChunkStream(start_ms, end_ms, self.queries, self._decoder), Given()
+        answer, given = ChunkStream(start_ms, end_ms, self.queries, self._kernels()), Given()
         deadline = self._clock.monotonic() + self._http.retry_seconds
         wait_seconds = FIRST_WAIT_SECONDS
         while True:

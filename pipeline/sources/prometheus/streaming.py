@@ -8,10 +8,10 @@ from typing import Any
 import requests
 
 from pipeline.errors import SourceError, SourceRejected, SourceUnavailable
+from pipeline.sources.prometheus.chunked_body import pieces
 from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.window import Clock
 
-PIECE_BYTES = 1 << 18
 LEAST_BYTES = 2 << 20  # are worth working on together
 MOST_BYTES = 8 << 20  # wait for who is slower than the line
 THREAD = "carbon-etl stream"
@@ -120,8 +120,11 @@ class Stream:
         if self.status != 200 or not response.headers.get("Content-Type", "").startswith(self._media_type):
             return
         self._response = response
-        while not self._given_up and (piece := response.raw.read(PIECE_BYTES, decode_content=True)):
+        for piece in pieces(response):
             with self._change:
                 self._change.wait_for(lambda: self._given_up or len(self._held) < MOST_BYTES)
+                if self._given_up:
+                    break
                 self._held += piece
-                self._change.notify()
+                if len(self._held) >= LEAST_BYTES:
+                    self._change.notify()
