@@ -23,6 +23,7 @@ TOLD = 10  # and how many decisions
 PLATFORM = "platform"  # of `cross_meter`, and the check that tells where it does not scale
 PLATFORM_RATIOS = (1.0, 5.0)  # what a machine can use, in terms of what its meters inside show
 SCOPES = "scopes"
+SHARDS = "shards"
 
 # (name of the finding, `check` of the rows it is about, what became of them)
 WITHHELD_BY = (
@@ -154,6 +155,7 @@ def check_energy(nodes: pa.Table, unmetered: Sequence[str], remarks: Sequence[Re
     )  # fmt: skip
 
     yield _of_remarks(SCOPES, "left out", remarks)
+    yield _of_remarks(SHARDS, "counted once", remarks)
     yield _of_remarks(PLATFORM, "not scaled", remarks)
 
 

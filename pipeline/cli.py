@@ -3,34 +3,28 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import __version__
+from pipeline import __version__, cli_run
 from pipeline.cli_grid import grid_app
 from pipeline.errors import CarbonEtlError, ConfigError
 from pipeline.terminal import (
     DEFAULT_CONFIG,
     ClusterOption,
     ConfigOption,
-    DryRunOption,
     JsonOption,
     SystemClock,
     configure_logs,
     load_settings,
     print_findings,
-    progress_bar,
 )
-from pipeline.window import Window, parse_time
+from pipeline.window import parse_time
 
 if TYPE_CHECKING:
-    from pipeline.job import Job
-    from pipeline.report import RunReport
     from pipeline.settings import Settings
-    from pipeline.site import Site
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
@@ -56,89 +50,8 @@ def _options(
     configure_logs(logging.INFO if verbose or not sys.stderr.isatty() else logging.WARNING)
 
 
-@app.command()
-def run(
-    config: ConfigOption = DEFAULT_CONFIG,
-    cluster: ClusterOption = None,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Fold, price and publish every closed hour that is not done."""
-    _run(config, cluster, None, dry_run=dry_run, json=json)
-
-
-@app.command()
-def backfill(
-    start: Annotated[str, typer.Option(help="First hour, ISO 8601 with a zone: 2026-11-01T00:00Z.")],
-    end: Annotated[str, typer.Option(help="End, itself outside.")],
-    config: ConfigOption = DEFAULT_CONFIG,
-    cluster: ClusterOption = None,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-) -> None:
-    """The same over a given range; hours whose figures come out equal are left as they are."""
-    _run(config, cluster, Window(parse_time(start, "--start"), parse_time(end, "--end")), dry_run=dry_run, json=json)
-
-
-@app.command()
-def reprice(
-    since: Annotated[
-        str | None, typer.Option(help="Price every hour from here on, however it was priced: ISO 8601 with a zone.")
-    ] = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    cluster: ClusterOption = None,
-    dry_run: DryRunOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Price stored hours again from what the warehouse knows; joules stay. Asks no provider and no Prometheus."""
-    from pipeline.reprice import reprice as reprice_job
-
-    first = None if since is None else parse_time(since, "--since")
-    _write(config, cluster, lambda job, clusters: reprice_job(job, clusters, first), dry_run=dry_run, json=json)
-
-
-def _run(config: Path, cluster: list[str] | None, window: Window | None, *, dry_run: bool, json: bool) -> None:
-    from pipeline.run import run as run_job
-
-    _write(config, cluster, lambda job, clusters: run_job(job, clusters, window), dry_run=dry_run, json=json)
-
-
-def _write(
-    config: Path,
-    cluster: list[str] | None,
-    command: "Callable[[Job, list[str]], RunReport]",
-    *,
-    dry_run: bool,
-    json: bool,
-) -> None:
-    """Check everything first, do the command with a progress bar, print what came of it and exit as it says."""
-    from pipeline.job import Job
-
-    settings = load_settings(config)
-    clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
-    _check(settings, clusters)  # before the first cluster's hours are folded, not after
-    with progress_bar() as show:
-        job = Job(settings, os.environ, SystemClock(), dry_run=dry_run, on_progress=show)
-        report = command(job, clusters)
-    typer.echo(report.to_json() if json else "\n".join(report.summary()))
-    for text in report.error_lines():
-        typer.echo(f"error: {text}", err=True)
-    raise typer.Exit(report.exit_code)
-
-
-def _check(settings: "Settings", clusters: list[str]) -> "list[Site]":
-    """The clusters, and all that a run needs of the config, its files and its secrets, without asking any server."""
-    from pipeline.site import open_site
-    from pipeline.sources.market import declarations
-
-    warehouse = Path(settings.warehouse.path)
-    if warehouse.exists() and not warehouse.is_dir():
-        raise ConfigError(f"warehouse.path {warehouse} is a file: give a folder")
-    sites = [open_site(name, settings, os.environ, SystemClock()) for name in clusters]
-    declarations(settings, SystemClock().now())
-    for store in settings.remote_write:
-        store.header(os.environ)
-    return sites
+for command in (cli_run.run, cli_run.backfill, cli_run.reprice):
+    app.command()(command)
 
 
 @app.command()
@@ -219,7 +132,7 @@ def config_check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from pipeline.grid.access import would_ask
 
     settings = load_settings(config)
-    sites = _check(settings, [cluster.name for cluster in settings.clusters])
+    sites = cli_run.check(settings, [cluster.name for cluster in settings.clusters])
     findings = [finding for site in sites for finding in would_ask(site, os.environ)]
     wrong = sum(finding.is_failure for finding in findings) or "nothing"
     typer.echo(f"{config}: {len(sites)} clusters, {len(settings.remote_write)} stores, {wrong} wrong")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.discovery import FAIL, NOTE, OK, Finding, accounts, count, meters
+from pipeline.discovery import FAIL, NOTE, OK, Finding, accounts, clocks, count, meters, servers, spacing
 from pipeline.errors import CarbonEtlError
 from pipeline.grid.access import would_ask
 from pipeline.plan import last_closed
@@ -17,6 +17,8 @@ from pipeline.sinks.horizons import duration
 from pipeline.sinks.stores import Store
 from pipeline.site import Site, open_site
 from pipeline.sources.grid import yearly
+from pipeline.sources.prometheus.bulk import BulkServer
+from pipeline.sources.prometheus.servers import SILENT
 from pipeline.sources.pue import PueAnswer, PueFile, PueQuery, StatedPue, published_pue
 from pipeline.tables import values
 from pipeline.window import HOUR, Clock, Window, floor_hour, from_ms, to_ms
@@ -55,20 +57,25 @@ def _warehouse(settings: Settings) -> Iterator[Finding]:
 
 def _cluster(cluster: ClusterSettings, settings: Settings, env: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
     site = open_site(cluster.name, settings, env, clock)
+    yield from _guarded(site.name, _asked(site, settings, env, clock))
+    for warning in sorted(set(site.warnings)):
+        if not warning.startswith(SILENT):  # told already
+            yield Finding(NOTE, site.name, f"the server warns: {warning}")
+
+
+def _asked(site: Site, settings: Settings, env: Mapping[str, str], clock: Clock) -> Iterator[Finding]:
+    """All that the cluster's servers are asked for."""
     now_ms = to_ms(clock.now())
-    build = site.server.status("buildinfo") or {}
-    site.server.vector("vector(1)", now_ms)
-    yield Finding(OK, site.name, f"{site.server.url} answers (version {build.get('version') or 'unknown'})")
-    yield Finding(OK, site.name, f"samples come by {site.server.choice.transport}: {site.server.choice.reason}")
+    yield from servers(site, now_ms)
     yield from meters(site, now_ms, settings.energy.max_gap_ms)
+    yield from clocks(site, now_ms)
+    yield from spacing(site, now_ms)
     yield from _owners(site, now_ms)
     yield from _reach(site, clock)
     yield from _price(site)
     yield from would_ask(site, env, "; not asked here: `carbon-etl grid check` does")
     yield from _guarded(site.name, _pue(site, clock.now()))
     yield from accounts(site, last_closed(clock.now(), settings.energy.settle) - HOUR)
-    for warning in sorted(set(site.warnings)):
-        yield Finding(NOTE, site.name, f"the server warns: {warning}")
 
 
 def _owners(site: Site, now_ms: int) -> Iterator[Finding]:
@@ -96,15 +103,24 @@ def _reach(site: Site, clock: Clock) -> Iterator[Finding]:
     yield Finding(
         OK, site.name, f"raw samples reach back to {from_ms(oldest_ms):%FT%H:%MZ}: the first backfill can start there"
     )
-    retention = str((site.server.status("runtimeinfo") or {}).get("storageRetention", ""))
-    kept = duration(retention.split(" or ", maxsplit=1)[0]) if retention else None
-    pause = max(kept or age, timedelta(hours=1))
-    source = f"retention {retention}" if kept else "as far as samples reach now"
+    kept, source = _kept(site, age)
+    pause = max(kept, timedelta(hours=1))
     yield Finding(
         OK,
         site.name,
         f"runs may pause {pause / timedelta(days=1):.1f} days at most ({source}); what expires unread is lost",
     )
+
+
+def _kept(site: Site, age: timedelta) -> tuple[timedelta, str]:
+    """How long raw samples stay, and who says so: the longest of a shard's replicas, the shortest of the shards."""
+
+    def ask(server: BulkServer) -> tuple[timedelta, str]:
+        retention = str((server.status("runtimeinfo") or {}).get("storageRetention", ""))
+        kept = duration(retention.split(" or ", maxsplit=1)[0]) if retention else None
+        return (kept, f"retention {retention}") if kept else (age, "as far as samples reach now")
+
+    return min(max(told) for told in site.servers.by_shard(ask))
 
 
 def _price(site: Site) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.checks import SCOPES, Remark
+from pipeline.checks import SCOPES, SHARDS, Remark
 from pipeline.equality import RELATIVE_TOLERANCE
 from pipeline.errors import ConfigError
 from pipeline.extraction import MeterFold
@@ -53,17 +53,21 @@ def explain(site: Site, warehouse: Warehouse, node: str, hour_utc: datetime, now
         SourceError: the server did not give all of it.
     """
     window = Window.of_hour(hour_utc)
-    folds = site.fold_meters(Window.of_hour(hour_utc))
-    energies = {name: fold.energy for name, fold in folds.items()}
-    places = candidates(energies, site.orders)
+    folds = {fold.number: fold.meters for fold in site.fold_servers(window)}
+    joined = site.join((n, {name: fold.energy for name, fold in of.items()}) for n, of in folds.items())
+    places = candidates({name: one.energy for name, one in joined.items()}, site.orders)
     _refuse_unknown(node, hour_utc, places)
-    chosen = site.account(folds, hour_utc)
+    chosen = site.account(joined, window)
     counted = site.counted_once(chosen)
     yield f"{node} in cluster {site.name}, {window}"
     for place, offers in sorted(places.items()):
         if place.node == node:
+            winner = accounting(offers)
+            by_server = joined[winner].offers[place]
             yield from _choice(place, offers)
-            yield from _folding(folds[accounting(offers)], place, window, site.rules.max_gap_ms)
+            yield from _servers(site, winner, by_server)
+            fold = folds[int(accounting(by_server))][winner]
+            yield from _folding(fold, place, window, site.rules.max_gap_ms)
     yield from _balance(_of_node(chosen.nodes, node))
     yield from _quarantine(_of_node(chosen.withheld, node))
     yield from _decisions(counted.remarks, node)
@@ -108,6 +112,17 @@ def _choice(place: Place, offers: Sequence[Candidate]) -> Iterator[str]:
         yield "  the first in the config, and no other covers more than 1 % of the hour more"
     else:
         yield f"  {best.meter} covers the most; those before {winner} in the config lack more than 1 % of the hour"
+
+
+def _servers(site: Site, meter: str, offers: Sequence[Candidate]) -> Iterator[str]:
+    """Of several servers that show the group by the accounting meter: which one accounts."""
+    if len(site.servers) == 1:
+        return
+    yield f"  {meter} on {len(offers)} of {len(site.servers)} servers:"
+    for offer in offers:
+        joules = ", ".join(f"{name} {_joules(value)}" for name, value in sorted(offer.metered_joules.items()))
+        verdict = "accounts" if offer.meter == accounting(offers) else "cross-check only"
+        yield f"    {site.servers.names[int(offer.meter)]}: covers {offer.coverage_ratio:.2%}, {joules}: {verdict}"
 
 
 def _joules(value: float | None) -> str:
@@ -190,7 +205,7 @@ def _balance(nodes: Rows) -> Iterator[str]:
 def _decisions(remarks: Iterable[Remark], node: str) -> Iterator[str]:
     for remark in remarks:
         if remark.node == node:
-            what = "left out" if remark.check == SCOPES else "not scaled"
+            what = {SCOPES: "left out", SHARDS: "counted once"}.get(remark.check, "not scaled")
             yield f"{what}, {_joules(remark.joules)}: {remark.text}"
 
 

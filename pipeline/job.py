@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 
@@ -21,10 +22,32 @@ from pipeline.transforms.declared import restated
 from pipeline.window import Clock
 
 LOCK_SECONDS = 60.0
+EngineName: TypeAlias = Literal["processes", "dask"]
 
 
 def _silent(_cluster: str, _done: int, _total: int) -> None:
     """No progress is shown."""
+
+
+def _at_once() -> None:
+    """Nothing has to be set up."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the days.
+
+    Attributes:
+        count: how many days are worked on at once: what Prometheus has to bear, and what memory has to hold.
+        engine: processes of this machine, or Dask.
+        scheduler: address of a Dask scheduler; None for workers of this machine.
+        begin: the first thing that each does: its logs.
+    """
+
+    count: int = 1
+    engine: EngineName = "processes"
+    scheduler: str | None = None
+    begin: Callable[[], None] = _at_once
 
 
 @dataclass(frozen=True)
@@ -38,6 +61,7 @@ class Job:
         dry_run: fold, price and compare, write nothing.
         on_progress: called with (cluster, hours done, hours in all).
         on_effect: called after every effect on disk; tests kill there.
+        workers: who does the days.
     """
 
     settings: Settings
@@ -46,6 +70,7 @@ class Job:
     dry_run: bool = False
     on_progress: Callable[[str, int, int], None] = _silent
     on_effect: OnEffect = nothing
+    workers: Workers = Workers()
 
     def begin(self, command: str) -> RunReport:
         """The report of a command that begins now, with a name no other has."""
@@ -55,6 +80,11 @@ class Job:
     def warehouse(self) -> Warehouse:
         """The config's warehouse."""
         return Warehouse(Path(self.settings.warehouse.path), self.on_effect)
+
+    def elsewhere(self) -> "Job":
+        """The same for another process, which may stand in another folder; its days show no progress."""
+        warehouse = self.settings.warehouse.model_copy(update={"path": str(self.warehouse().root)})
+        return replace(self, settings=self.settings.model_copy(update={"warehouse": warehouse}), on_progress=_silent)
 
     def finish(self, warehouse: Warehouse, report: RunReport, began: float) -> RunReport:
         """Note what the config declares and the run, and keep carbon.duckdb current.

@@ -10,7 +10,9 @@ import pyarrow as pa
 from pipeline.checks import Check
 from pipeline.samples import GpuSamples, Transport
 from pipeline.sources.meters import dcgm, kepler, kepler_gpus, kepler_legacy, scaphandre
+from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import Matcher
+from pipeline.sources.slabs import Share, Shares, Slab
 from pipeline.sources.sockets import read_sockets
 from pipeline.transforms.energy import fold_counters
 from pipeline.transforms.folded import Folded
@@ -27,6 +29,9 @@ from pipeline.transforms.scaphandre_usage import measure
 from pipeline.transforms.sheet import WITHHELD
 from pipeline.window import Window
 
+NODES_A_SHARE = 10
+NAME_LABEL = "__name__"
+
 
 class Extract(NamedTuple):
     """Where and from when to when samples are read, and what their fold needs to know.
@@ -41,6 +46,7 @@ class Extract(NamedTuple):
         started_ms: when pods started, by uid.
         level: whether Kepler's workloads are pods or the containers inside them.
         processes: whether series of processes are read.
+        unshared: where series are that name no node, if `transport` shows those of some nodes only.
     """
 
     transport: Transport
@@ -52,6 +58,7 @@ class Extract(NamedTuple):
     started_ms: dict[str, int]
     level: kepler.Level = "pod"
     processes: bool = True
+    unshared: Transport | None = None
 
 
 class Reading(NamedTuple):
@@ -82,12 +89,14 @@ class Meter(NamedTuple):
         title: as people call it.
         signs: metrics of which every node that it reads shows one.
         read: from an extract to energy.
+        shares: the extract node by node, where the meter's samples of one node tell nothing of another.
     """
 
     name: str
     title: str
     signs: tuple[str, ...]
     read: Callable[[Extract], Reading]
+    shares: Callable[[Extract], list[Extract]] = lambda extract: [extract]
 
 
 def _kepler(extract: Extract) -> Reading:
@@ -99,6 +108,17 @@ def _kepler(extract: Extract) -> Reading:
     )
 
 
+def _by_nodes(extract: Extract) -> list[Extract]:
+    """Kepler's nodes, some at a time: what a fold needs besides the samples grows with these, not with the cluster."""
+    slab = extract.transport if isinstance(extract.transport, Slab) else Slab(*extract[:1], *extract[2:4])
+    nodes = kepler.nodes(slab, *extract[1:4])
+    if len(nodes) <= NODES_A_SHARE:
+        return [extract]
+    later = [nodes[first : first + NODES_A_SHARE] for first in range(NODES_A_SHARE, len(nodes), NODES_A_SHARE)]
+    shares = Shares(slab, kepler.nodes_of, later)
+    return [extract._replace(transport=Share(shares, group), unshared=slab) for group in range(len(later) + 1)]
+
+
 def _screened(folded: Folded, samples: object, extract: Extract) -> Folded:
     """Without what no machine can have used; nodes are asked for their sockets only where these decide."""
     gap_ms = extract.max_gap_ms
@@ -106,7 +126,7 @@ def _screened(folded: Folded, samples: object, extract: Extract) -> Folded:
         node: (max(start - gap_ms, extract.start_ms), min(end + gap_ms, extract.end_ms))
         for node, (start, end) in suspects(folded, extract.ceilings).items()
     }
-    sockets = read_sockets(extract.transport, extract.matchers, spans)
+    sockets = read_sockets(extract.unshared or extract.transport, extract.matchers, spans)
     return screen(folded, extract.ceilings, sockets, gap_ms, samples)
 
 
@@ -154,7 +174,7 @@ def _hosts(extract: Extract) -> Reading:
 METERS = {
     meter.name: meter
     for meter in (
-        Meter(kepler.NAME, "Kepler 0.10 or newer", (kepler.ACTIVE,), _kepler),
+        Meter(kepler.NAME, "Kepler 0.10 or newer", (kepler.ACTIVE,), _kepler, _by_nodes),
         Meter(
             kepler_legacy.NAME,
             "Kepler 0.9 or older",
@@ -165,3 +185,17 @@ METERS = {
         Meter(dcgm.NAME, "dcgm-exporter", (*dcgm.ENERGY, *dcgm.POWER), _boards),
     )
 }
+
+
+def meters_on(server: PrometheusServer, start_ms: int, end_ms: int) -> list[Meter]:
+    """Meters of which a server has samples with `start_ms <= stamp <= end_ms`.
+
+    Raises:
+        SourceError: it does not answer.
+    """
+    signs = Matcher(NAME_LABEL, "=~", "|".join(sign for meter in METERS.values() for sign in meter.signs))
+    series = f"{{{','.join(str(matcher) for matcher in (signs, *server.matchers))}}}"
+    span = f"[{end_ms - start_ms + 1}ms]"
+    answer = server.vector(f"count by ({NAME_LABEL}) (last_over_time({series}{span}))", end_ms)
+    names = {labels.get(NAME_LABEL) for labels, _ in answer}
+    return [meter for meter in METERS.values() if names & set(meter.signs)]

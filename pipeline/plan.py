@@ -1,5 +1,6 @@
 """Which hours a run takes."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pyarrow as pa
@@ -30,6 +31,21 @@ def due_hours(known: pa.Table, first: datetime, now: datetime, settle: timedelta
         return []
     state = dict(zip(known["hour_utc"].to_pylist(), known["state"].to_pylist(), strict=True))
     return [hour for hour in Window(first, end).hours() if not _done(state.get(hour), now - hour - HOUR)]
+
+
+def unfinished(hours: Sequence[datetime], known: pa.Table, config_digest: str, now: datetime) -> list[datetime]:
+    """Those of the hours that are not done, or were done under another configuration.
+
+    Args:
+        hours: closed ones.
+        known: newest fold rows of the cluster, schema HOURS.
+        config_digest: of the configuration that is asked about.
+        now: the present.
+    """
+    names = ("hour_utc", "state", "config_digest")
+    told = zip(*(known[name].to_pylist() for name in names), strict=True)
+    state = {hour: state for hour, state, digest in told if digest == config_digest}
+    return [hour for hour in hours if not _done(state.get(hour), now - hour - HOUR)]
 
 
 def _done(state: str | None, age: timedelta) -> bool:

@@ -14,6 +14,7 @@ from pipeline.sinks.warehouse import Warehouse
 from pipeline.sources.grid import yearly
 from pipeline.sources.grid.contract import FileProvider, Provider
 from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.servers import Servers
 from pipeline.sources.pue import PueSource, StatedPue, open_pue
 from pipeline.transforms.emissions import slots_with_energy
 from pipeline.transforms.platform import price_with_platform
@@ -112,7 +113,7 @@ class Prices:
 
 
 def open_prices(
-    cluster_name: str, settings: Settings, env: Mapping[str, str], clock: Clock, server: PrometheusServer
+    cluster_name: str, settings: Settings, env: Mapping[str, str], clock: Clock, servers: Servers[PrometheusServer]
 ) -> Prices:
     """The prices of the cluster of that name, checked; nothing is asked yet.
 
@@ -124,10 +125,10 @@ def open_prices(
     rule = SelectionRule(cluster.intensity.providers, cluster.intensity.factor_type, cluster.intensity.accept)
     where = f"cluster {cluster.name}"
     try:
-        web, files = open_providers(cluster.intensity, Access(settings.http, env, clock, server))
+        web, files = open_providers(cluster.intensity, Access(settings.http, env, clock, servers))
         asked: dict[str, Provider | FileProvider] = {**web, **files}
         zones = {name: provider.zone_of(place.zone) for name, provider in asked.items()}
-        pue = open_pue(cluster, server)
+        pue = open_pue(cluster, servers)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     for name, provider in asked.items():

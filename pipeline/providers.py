@@ -23,6 +23,7 @@ from pipeline.sources.grid import (
 )
 from pipeline.sources.grid.contract import FileProvider, Provider
 from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.servers import Servers
 from pipeline.window import Clock
 
 
@@ -33,13 +34,13 @@ class Access(NamedTuple):
         http: limits of every call.
         env: where secrets are read.
         clock: for deadlines and pacing.
-        server: the cluster's Prometheus, for figures that lie there.
+        servers: the cluster's own, for figures that lie there.
     """
 
     http: HttpSettings
     env: Mapping[str, str]
     clock: Clock
-    server: PrometheusServer
+    servers: Servers[PrometheusServer]
 
 
 Web: TypeAlias = Callable[[Any, HttpSettings, Mapping[str, str], Clock], Provider]
@@ -77,7 +78,7 @@ def open_providers(
         elif name in FILES:
             files[name] = FILES[name](_table(name, settings, None))
         elif name == prometheus.NAME:
-            asked[name] = prometheus.PrometheusGauge(_table(name, settings, None), access.server, access.clock)
+            asked[name] = prometheus.PrometheusGauge(_table(name, settings, None), access.servers, access.clock)
     return asked, files
 
 

@@ -91,6 +91,26 @@ class ClusterOutcome:
     restated_gco2e: float = 0.0
     stores: list[StoreOutcome] = field(default_factory=list)
 
+    def add(self, part: "ClusterOutcome") -> None:
+        """Add what became of other hours of the cluster; its checks and stores are told of the whole."""
+        for name in ("states", "energy_joules", "emissions_gco2e", "quality_joules", "basis_joules"):
+            sums = getattr(self, name)
+            for key, amount in getattr(part, name).items():
+                sums[key] = sums.get(key, 0) + amount
+        for name in ("hours_rewritten", "hours_unchanged", "rows", "facility_energy_kwh", "scaled_joules"):
+            setattr(self, name, getattr(self, name) + getattr(part, name))
+        self._add_residual(part.residual_joules)
+        self.components = sorted({*self.components, *part.components}, key=list(BOUNDARY).index)
+        self.warnings += part.warnings
+        self.failures += part.failures
+
+    def add_hours(self, states: Sequence[str], rewritten: int) -> None:
+        """Count hours that were folded, by the state in which they are now."""
+        for state in states:
+            self.states[state] = self.states.get(state, 0) + 1
+        self.hours_rewritten += rewritten
+        self.hours_unchanged += len(states) - rewritten
+
     def add_rows(self, emissions: pa.Table) -> None:
         """Add priced rows to the sums."""
         self.rows += emissions.num_rows
@@ -119,14 +139,16 @@ class ClusterOutcome:
 
     def add_nodes(self, nodes: pa.Table) -> None:
         """Add the residuals of node_energy rows; null where no meter gives system energy of its own."""
-        residual = pc.sum(nodes["residual_joules"]).as_py()
-        if residual is not None:
-            self.residual_joules = (self.residual_joules or 0.0) + residual
+        self._add_residual(pc.sum(nodes["residual_joules"]).as_py())
+
+    def _add_residual(self, joules: float | None) -> None:
+        if joules is not None:
+            self.residual_joules = (self.residual_joules or 0.0) + joules
 
 
 def _add(sums: dict[str, float], table: pa.Table, by: str, amount: str) -> None:
     """Add up a column for each value of another one; rows that name none have no figure and are left out."""
-    grouped = table.group_by(by).aggregate([(amount, "sum")])
+    grouped = table.group_by(by, use_threads=False).aggregate([(amount, "sum")])
     for name, total in zip(values(grouped, by), values(grouped, f"{amount}_sum"), strict=True):
         if name is not None and total is not None:
             sums[name] = sums.get(name, 0.0) + total

@@ -2,22 +2,26 @@
 # ruff: noqa: PLC0415, TID251 # what a command does not need is not imported; the one place that reads the clock
 
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
 
     from pipeline.discovery import Finding
     from pipeline.settings import Settings
 
+RATE_SECONDS = 600.0  # over which a rate is taken: a day of a large cluster takes minutes
 FAILED = 65  # exit code where a finding needs somebody
 DEFAULT_CONFIG = Path("carbon-etl.toml")
 ConfigOption = Annotated[
@@ -42,6 +46,19 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+
+class SystemEnvironment(Mapping[str, str]):
+    """The environment of whichever process looks: a worker sees its own, so that no secret has to travel."""
+
+    def __getitem__(self, name: str) -> str:
+        return os.environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(os.environ)
+
+    def __len__(self) -> int:
+        return len(os.environ)
 
 
 def load_settings(path: Path) -> "Settings":
@@ -70,26 +87,62 @@ def print_findings(findings: "Iterable[Finding]", failed: int = FAILED) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar of hours for each cluster on a terminal, nothing elsewhere."""
+    """A bar of hours for each cluster on a terminal, with its rate and what is left; nothing elsewhere."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: "Task") -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.1f} hours/s")
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("hours"),
+        Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        tasks: dict[str, TaskID] = {}
+    console, is_shown = Console(stderr=True), sys.stderr.isatty()
+    with Progress(
+        *columns, console=console, disable=not is_shown, transient=True, speed_estimate_period=RATE_SECONDS
+    ) as progress:
+        tasks: dict[tuple[str, int], TaskID] = {}
 
         def show(cluster: str, done: int, total: int) -> None:
-            if cluster not in tasks:
-                tasks[cluster] = progress.add_task(cluster, total=total)
-            progress.update(tasks[cluster], completed=done)
+            if (cluster, total) not in tasks:  # folding and pricing again are different work
+                tasks[cluster, total] = progress.add_task(cluster, total=total)
+            progress.update(tasks[cluster, total], completed=done)
 
         yield show
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Inside, SIGTERM unwinds the program as Ctrl-C does, so that workers end, locks are freed, temporary files go.
+
+    Then the program dies of it after all, as whoever sent it expects.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted: what was committed stands, and another run goes on from there", err=True)
+        raise
+    except _Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
 
 
 def configure_logs(level: int) -> None:
@@ -106,3 +159,10 @@ def configure_logs(level: int) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr),  # as it is at each line, not as it was here
     )
+
+
+def logs_as_here() -> Callable[[], None]:
+    """What makes another process log as this one does."""
+    import structlog
+
+    return partial(configure_logs, structlog.get_logger().get_effective_level())

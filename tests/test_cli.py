@@ -124,7 +124,10 @@ def test_help_names_every_command_and_version_is_one_line(tmp_path: Path) -> Non
     assert product.call("--version").out == f"carbon-etl {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [("bakfill",), ("run", "--nope"), ("backfill",), ("sql",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [("bakfill",), ("run", "--nope"), ("backfill",), ("sql",), ("run", "--workers", "0"), ("run", "--engine", "spark")],
+)
 def test_a_command_line_that_is_wrong_ends_with_2_and_no_traceback(arguments: tuple[str, ...], tmp_path: Path) -> None:
     said = Product(tmp_path, "http://127.0.0.1:9").call(*arguments)
     assert said.code == 2

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.demo.machines import (
     DRIVERS,
     PODS,
     equipped_pods,
+    replica_scrapes,
     simulate_nodes,
 )
 from pipeline.demo.nodes import Node, outside, scrapes, silent_spans
@@ -46,6 +47,7 @@ class Fleet:
         pods: everything that ever ran on them.
         active: per node name and zone, the energy of the node's pods, guests and system together.
         ksm_scrapes_ms: stamps of the scrapes of kube-state-metrics, relative to the start.
+        scraped: names of the nodes whose exporters are scraped; None for all.
     """
 
     spec: FleetSpec
@@ -53,6 +55,7 @@ class Fleet:
     pods: tuple[Pod, ...]
     active: Mapping[str, Mapping[str, PowerCurve]]
     ksm_scrapes_ms: Int64s
+    scraped: frozenset[str] | None = None
 
     @cached_property
     def truth_pods(self) -> pa.Table:
@@ -135,8 +138,9 @@ class Fleet:
     def blocks(self) -> list[Block]:
         """All samples: one block a metric, metrics in alphabetical order."""
         metrics: defaultdict[str, list[Series]] = defaultdict(list)
+        clock_ms = self.spec.replica.clock_ms if self.spec.replica else 0
         for series in self._series():
-            metrics[series.labels[METRIC]].append(series)
+            metrics[series.labels[METRIC]].append(replace(series, stamps_ms=series.stamps_ms + clock_ms))
         return [block_of(metrics[name]) for name in sorted(metrics)]
 
     @property
@@ -148,7 +152,8 @@ class Fleet:
 
     def _series(self) -> Iterator[Series]:
         for index, node in enumerate(self.nodes):
-            yield from self._node_series(index, node)
+            if self.scraped is None or node.name in self.scraped:
+                yield from self._node_series(index, node)
         if self.spec.with_ksm:
             yield from ClusterSeries(self.ksm_scrapes_ms, self.spec.start_ms).all(self.nodes, self.pods)
 
@@ -177,10 +182,14 @@ def simulate(spec: FleetSpec) -> Fleet:
     """
     rng = np.random.default_rng([spec.seed, CLUSTER])
     downtimes = silent_spans(rng, spec.downtimes, DOWNTIME_MINUTES, spec.begin_ms, spec.end_ms)
+    if spec.replica is not None:
+        downtimes = spec.replica.downtimes_ms
     nodes = simulate_nodes(spec, downtimes)
     population = Population(np.random.default_rng([spec.seed, PODS]), spec, nodes)
     pods = equipped_pods(nodes, tuple(population.pods()))
     ksm = scrapes(rng, spec.ksm_scrape_seconds, spec.begin_ms, spec.end_ms, spec.missed_scrape_ratio)
+    if spec.replica is not None:
+        ksm = replica_scrapes(spec, spec.replica, spec.ksm_scrape_seconds)
     active = {
         node.name: {
             zone: PowerCurve.sum([

@@ -131,7 +131,10 @@ class NodeSeries:
                     yield self.target.series(counted.metric, names, stamps[rows], values[rows])
 
     def _terminated(self, counted: Counted, sights_ms: Int64s) -> tuple[Int64s, Int64s]:
-        """Ends that Kepler shows, and the scrape that shows each: the first one after it by the same Kepler process."""
+        """Ends that Kepler shows, and the scrape that shows each: the first one after it by the same Kepler process.
+
+        Where a rival's scrape comes before, it is the one that sees it: Kepler shows what has ended once.
+        """
         shown: dict[int, int] = {}
         scrapes_ms = self.scrapes_ms
         primary = counted.curve(next(zone for zone in PRIMARY if zone in self.meter.zones))
@@ -139,6 +142,9 @@ class NodeSeries:
             kepler = int(np.searchsorted(self.kepler_starts_ms, end, side="right")) - 1
             scrape = int(np.searchsorted(scrapes_ms, end))
             if kepler < 0 or scrape == len(scrapes_ms) or scrapes_ms[scrape] >= self.kepler_stops_ms[kepler]:
+                continue
+            rivals_ms = self.node.rival_scrapes_ms
+            if np.searchsorted(rivals_ms, end) < np.searchsorted(rivals_ms, scrapes_ms[scrape]):
                 continue
             first = max(begin, int(self.kepler_starts_ms[kepler]))
             total = primary.energy_joules(np.array([first, end], dtype=np.int64))

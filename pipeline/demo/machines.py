@@ -23,7 +23,7 @@ from pipeline.demo.nodes import (
 from pipeline.demo.pods import Pod
 from pipeline.demo.power import Demand, PowerCurve
 from pipeline.demo.processes import guests
-from pipeline.demo.spec import FleetSpec
+from pipeline.demo.spec import FleetSpec, Replica
 from pipeline.samples import Int64s
 from pipeline.units import MS_PER_HOUR
 
@@ -33,7 +33,7 @@ SILENCE_MINUTES = (5.0, 150.0)
 DOWNTIME_MINUTES = (4.0, 90.0)
 EXPORTERS = ("scaphandre", "dcgm")
 # random streams: one part's choices do not shift another's
-MACHINES, PODS, CLUSTER, EXPORTER, PLATFORM, GUESTS, GPUS, CONTAINERS, DRIVERS = range(9)
+MACHINES, PODS, CLUSTER, EXPORTER, PLATFORM, GUESTS, GPUS, CONTAINERS, DRIVERS, REPLICAS = range(10)
 
 
 def simulate_nodes(spec: FleetSpec, downtimes: tuple[Span, ...]) -> tuple[Node, ...]:
@@ -60,6 +60,8 @@ def _node(spec: FleetSpec, index: int, downtimes: tuple[Span, ...]) -> Node:
     flat = tuple(spread_times(rng, spec.dram_resets, spec.begin_ms, spec.end_ms))
     silent = silent_spans(rng, spec.silences, SILENCE_MINUTES, spec.begin_ms, spec.end_ms)
     stamps = scrapes(rng, spec.scrape_seconds, spec.begin_ms, spec.end_ms, spec.missed_scrape_ratio)
+    if spec.replica is not None:
+        stamps = replica_scrapes(spec, spec.replica, spec.scrape_seconds, index)
     kepler_away = [(stop, start) for (_, stop), (start, _) in pairwise(runs)]
     born_ms, gone_ms = runs[0][0] - MS_PER_HOUR, runs[-1][1]
 
@@ -85,11 +87,21 @@ def _node(spec: FleetSpec, index: int, downtimes: tuple[Span, ...]) -> Node:
 
 def _exporters(spec: FleetSpec, index: int) -> list[tuple[str, Int64s]]:
     """Scrapes of what stands beside Kepler, each with a phase of its own."""
-    return [
-        (name, scrapes(np.random.default_rng([spec.seed, EXPORTER, index, number]), spec.scrape_seconds, spec.begin_ms,
-                       spec.end_ms, spec.missed_scrape_ratio))
-        for number, name in enumerate(EXPORTERS)
-    ]  # fmt: skip
+
+    def stamps(number: int) -> Int64s:
+        if spec.replica is not None:
+            return replica_scrapes(spec, spec.replica, spec.scrape_seconds, index, number + 1)
+        rng = np.random.default_rng([spec.seed, EXPORTER, index, number])
+        return scrapes(rng, spec.scrape_seconds, spec.begin_ms, spec.end_ms, spec.missed_scrape_ratio)
+
+    return [(name, stamps(number)) for number, name in enumerate(EXPORTERS)]
+
+
+def replica_scrapes(spec: FleetSpec, replica: Replica, every_seconds: int, *target: int) -> Int64s:
+    """When a replica scrapes a target, by the true time."""
+    rng = np.random.default_rng([spec.seed, REPLICAS, replica.number, *target])
+    at = scrapes(rng, every_seconds, spec.begin_ms, spec.end_ms, spec.missed_scrape_ratio, replica.phase_ms)
+    return outside(at, replica.downtimes_ms)
 
 
 def _equipped(spec: FleetSpec, index: int, node: Node) -> Node:

@@ -44,6 +44,7 @@ class Node:
         platform_share: psys is package and dram and this share of them on top; 0 where there is no psys zone.
         guests: virtual machines.
         gpus: in the order of their numbers.
+        rival_scrapes_ms: when others scraped Kepler: the first scrape after a workload's end takes it off the list.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Node:
     platform_share: float = 0.0
     guests: tuple["Guest", ...] = ()
     gpus: tuple["Gpu", ...] = ()
+    rival_scrapes_ms: Int64s = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def host(self) -> str:
@@ -118,10 +120,18 @@ def kepler_runs(
     return (*runs, (start, end_ms + MS_PER_HOUR))
 
 
-def scrapes(rng: np.random.Generator, every_seconds: int, begin_ms: int, end_ms: int, missed_ratio: float) -> Int64s:
+def scrapes(
+    rng: np.random.Generator,
+    every_seconds: int,
+    begin_ms: int,
+    end_ms: int,
+    missed_ratio: float,
+    phase_ms: int | None = None,
+) -> Int64s:
     """Stamps of one target's scrapes: a fixed phase, 1 to 30 ms of jitter, some missed at random."""
     step_ms = every_seconds * MS_PER_SECOND
-    ticks = np.arange(begin_ms + int(rng.integers(step_ms)), end_ms, step_ms, dtype=np.int64)
+    phase_ms = int(rng.integers(step_ms)) if phase_ms is None else phase_ms
+    ticks = np.arange(begin_ms + phase_ms, end_ms, step_ms, dtype=np.int64)
     stamps = ticks + rng.integers(*JITTER_MS, size=len(ticks))
     return stamps[rng.random(len(stamps)) >= missed_ratio]
 

@@ -4,8 +4,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
-from pipeline.demo.fleet import Fleet
 from pipeline.demo.series import METRIC
 from pipeline.errors import SinkError
 from pipeline.samples import Block
@@ -15,7 +15,15 @@ ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 BLOCK_HOURS = 54  # promtool reads the whole file once a block: few long blocks are made far faster than many short ones
 
 
-def write_openmetrics(fleet: Fleet, path: Path) -> int:
+class HasBlocks(Protocol):
+    """A fleet, or what a server would hold of it."""
+
+    def blocks(self) -> list[Block]:
+        """All samples: one block a metric."""
+        ...
+
+
+def write_openmetrics(fleet: HasBlocks, path: Path) -> int:
     """Write all samples, one metric family after the other; the number of samples.
 
     Values are written so that they read back as the same float64, stamps in seconds with three decimals.
@@ -43,7 +51,7 @@ def _lines(block: Block) -> Iterator[str]:
         yield "".join(f"{series} {v} {t}\n" for v, t in zip(values[own], stamps[own], strict=True))
 
 
-def fill_blocks(fleet: Fleet, promtool: Path, data_dir: Path) -> int:
+def fill_blocks(fleet: HasBlocks, promtool: Path, data_dir: Path) -> int:
     """Make the blocks of `data_dir` from the fleet; the number of samples. A server must not be running on it.
 
     Raises:

@@ -14,6 +14,23 @@ DEMO_HOURS = 48
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """One of several Prometheus servers that scrape the same targets.
+
+    Attributes:
+        number: its own scrape phases, jitter and misses follow from it.
+        clock_ms: how far its clock is ahead: so much later are its stamps.
+        phase_ms: when in each interval it scrapes; None for random, target by target.
+        downtimes_ms: half-open spans, relative to the fleet's start, in which it is down.
+    """
+
+    number: int
+    clock_ms: int = 0
+    phase_ms: int | None = None
+    downtimes_ms: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSpec:
     """A simulated cluster over `hours` whole hours, scraped a little longer at both ends.
 
@@ -37,6 +54,8 @@ class FleetSpec:
         platform_shares: per node, psys is package and dram and this share on top; 0 for a node without psys. Empty for
             none.
         guests: per node, virtual machines beside the pods. Empty for none.
+        replica: whose scrapes these are; None for those of a server without replicas. What happened is the same for
+            all, `downtimes` aside, of which a replica has its own.
     """
 
     seed: int
@@ -65,6 +84,7 @@ class FleetSpec:
     gpus: tuple[tuple[GpuSpec, ...], ...] = ()
     platform_shares: tuple[float, ...] = ()
     guests: tuple[int, ...] = ()
+    replica: Replica | None = None
 
     def __post_init__(self) -> None:
         Window(self.start, self.start + timedelta(hours=1))

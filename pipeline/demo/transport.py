@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from pipeline.demo.fleet import Fleet
+from pipeline.demo.openmetrics import HasBlocks
 from pipeline.demo.series import METRIC
 from pipeline.errors import SourceRejected
 from pipeline.samples import Block, Bools, Int64s
@@ -21,7 +21,7 @@ Matcher = tuple[str, Callable[[str], bool]]
 class FleetTransport:
     """Implements `samples.Transport` in memory."""
 
-    def __init__(self, fleet: Fleet, part_samples: int | None = None) -> None:
+    def __init__(self, fleet: HasBlocks, part_samples: int | None = None) -> None:
         """Prepare.
 
         Args:

@@ -15,6 +15,7 @@ from pipeline.sinks.warehouse import Warehouse
 from pipeline.sources.grid import prometheus, yearly
 from pipeline.sources.grid.contract import FactorType, FileProvider, Provider, Signal
 from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.servers import Servers
 from pipeline.transforms.selection import SelectionRule
 from pipeline.window import Clock, Window
 
@@ -154,7 +155,10 @@ def _opening(
     if (zone is None) == (cluster is None):
         raise ConfigError("say which zone: ZONE as in grid_zone, or --cluster NAME")
     asked = settings.clusters[0] if cluster is None else settings.cluster(cluster)
-    access = Access(settings.http, env, clock, PrometheusServer(asked.prometheus[0], settings.http, env, clock))
+    shards = [
+        [PrometheusServer(endpoint, settings.http, env, clock) for endpoint in replicas] for replicas in asked.shards
+    ]
+    access = Access(settings.http, env, clock, Servers(shards, clock))
     if zone is not None:
         bare = yearly.place(zone, None, None)
         return _Opening(bare, _without_zones(settings.intensity), access, is_cluster=False), zone

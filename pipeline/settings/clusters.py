@@ -69,11 +69,24 @@ class ClusterSettings(Part):
         if not self.meters and not self.gpu_meters:
             raise ValueError("meters and gpu_meters are both empty: nothing would be measured")
         refuse_loops(self.hosts)
-        if len(self.prometheus) != 1:
+        if not self.prometheus:
+            raise ValueError("prometheus is empty: say where its samples are")
+        same = [endpoint.model_dump(exclude={"replica_of", "transport"}) for endpoint in self.prometheus]
+        twice = next((one["url"] for one in same if same.count(one) > 1), None)
+        if twice is not None:
             raise ValueError(
-                "exactly one prometheus entry is supported in this version: replicas and shards are not yet"
+                f"prometheus names {twice} twice, with one selector: replicas and shards are servers apart"
             )
         return self
+
+    @property
+    def shards(self) -> list[list[PrometheusEndpoint]]:
+        """The endpoints in the config's order, those of one `replica_of` together."""
+        found: dict[tuple[str, object], list[PrometheusEndpoint]] = {}
+        for number, endpoint in enumerate(self.prometheus):
+            key = ("alone", number) if endpoint.replica_of is None else ("replicas", endpoint.replica_of)
+            found.setdefault(key, []).append(endpoint)
+        return list(found.values())
 
     @property
     def step_minutes(self) -> int:
@@ -91,6 +104,8 @@ class ClusterSettings(Part):
         decides = self.model_dump(mode="json", exclude={"prometheus", "start", *PRICED}) | energy.model_dump(
             mode="json"
         )
+        if any(endpoint.merges_replicas for endpoint in self.prometheus):
+            decides["merges_replicas"] = [endpoint.merges_replicas for endpoint in self.prometheus]
         return _hash(decides)
 
     def price_digest(self) -> str:

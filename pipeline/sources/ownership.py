@@ -47,6 +47,17 @@ def read(server: PrometheusServer, matchers: Sequence[Matcher], start_ms: int, e
     )
 
 
+def united(answers: Sequence[OwnerSeries]) -> OwnerSeries:
+    """What several servers saw, as one; what more than one saw counts once where it is looked up."""
+    started: dict[str, int] = {}
+    for answer in answers:
+        started |= {key: max(ms, started.get(key, 0)) for key, ms in answer.started_ms.items()}
+    pods, replicasets, jobs = (
+        [row for answer in answers for row in getattr(answer, name)] for name in ("pods", "replicasets", "jobs")
+    )
+    return OwnerSeries(pods, replicasets, jobs, started)
+
+
 def _started_ms(answer: Sequence[tuple[Labels, float]]) -> dict[str, int]:
     """Start by pod uid and by `namespace/pod`; of pods that had one name after the other, the later."""
     started: dict[str, int] = {}

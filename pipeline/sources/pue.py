@@ -18,6 +18,7 @@ from pipeline.sources.csv_rows import csv_rows, refuse_overlaps
 from pipeline.sources.grid import yearly
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import expression
+from pipeline.sources.prometheus.servers import Servers
 from pipeline.tables import PUE
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import EPOCH, HOUR, Window, floor_hour, from_ms, parse_time
@@ -90,9 +91,9 @@ class PueQuery:
     hour. `source` is the expression as configured: another one is another source.
     """
 
-    def __init__(self, query: str, cluster: str, server: PrometheusServer) -> None:
-        self.cluster, self._server = cluster, server
-        self._query = expression(query, server.matchers)
+    def __init__(self, query: str, cluster: str, servers: Servers[PrometheusServer]) -> None:
+        self.cluster, self._servers, self._text = cluster, servers, query
+        self._query = expression(query, servers.first.matchers)
         self.source = f"query:{' '.join(query.split())}"
 
     def fetch(self, window: Window, fetched_utc: datetime) -> Iterator[PueAnswer]:
@@ -107,7 +108,11 @@ class PueQuery:
             yield self._answer(start_ms, end_ms, fetched_utc)
 
     def _answer(self, start_ms: int, end_ms: int, fetched_utc: datetime) -> PueAnswer:
-        found = self._server.matrix(self._query, start_ms + MS_PER_HOUR, end_ms, MS_PER_HOUR)
+        found = self._servers.first_answer(
+            lambda server: server.matrix(
+                expression(self._text, server.matchers), start_ms + MS_PER_HOUR, end_ms, MS_PER_HOUR
+            )
+        )
         if len(found) > 1:
             raise SourceMalformed(f"the PUE query {self._query!r} gives {len(found)} series: {ADVICE}")
         values = {from_ms(ms) - HOUR: value for _, samples in found for ms, value in samples}
@@ -122,7 +127,7 @@ class PueQuery:
 PueSource = StatedPue | PueFile | PueQuery
 
 
-def open_pue(cluster: ClusterSettings, server: PrometheusServer) -> PueSource:
+def open_pue(cluster: ClusterSettings, servers: Servers[PrometheusServer]) -> PueSource:
     """The source that a cluster's configuration names; a file is read once to see that it can be.
 
     Raises:
@@ -132,7 +137,7 @@ def open_pue(cluster: ClusterSettings, server: PrometheusServer) -> PueSource:
     if not isinstance(pue, PueTable):
         return StatedPue(cluster.name, pue, "config")
     if pue.query is not None:
-        return PueQuery(pue.query, cluster.name, server)
+        return PueQuery(pue.query, cluster.name, servers)
     if pue.csv is not None:
         file = PueFile(pue.csv, cluster.name)
         file.read(EPOCH)

@@ -8,11 +8,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
-from pipeline.tables import values
+from pipeline.equality import key_ids
 from pipeline.transforms.energy import NOTHING, Energy
 from pipeline.transforms.sheet import IMPLAUSIBLE
 
@@ -58,7 +59,7 @@ def choose(energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]]
         All rows of each (hour, node, group) from exactly one meter.
     """
     chosen = {place: accounting(offers) for place, offers in candidates(energies, orders).items()}
-    parts = [_only(energy, {p for p, of in chosen.items() if of == name}) for name, energy in energies.items()]
+    parts = [of_places(energy, {p for p, of in chosen.items() if of == name}) for name, energy in energies.items()]
     joined = Energy(
         rows=pa.concat_tables([NOTHING.rows, *(part.rows for part in parts)]),
         nodes=pa.concat_tables([NOTHING.nodes, *(part.nodes for part in parts)]),
@@ -148,22 +149,23 @@ def _cross_checked(nodes: pa.Table, offered: Mapping[Place, Sequence[Candidate]]
     return pa.Table.from_pylist(rows, nodes.schema)
 
 
-def _only(energy: Energy, places: set[Place]) -> Energy:
-    """What a meter says of the places it accounts for."""
+def of_places(energy: Energy, places: set[Place]) -> Energy:
+    """What a fold says of some places; programs are of processors."""
+    names = ("rows", "nodes", "withheld", "processes")
+    tables: dict[str, Any] = {name: getattr(energy, name) for name in names}
+    return replace(energy, **{name: table.filter(_within(table, places)) for name, table in tables.items()})
 
-    def kept(table: pa.Table) -> pa.Table:
-        keys = zip(values(table, "hour_utc"), values(table, "node"), values(table, "component"), strict=True)
-        return table.filter(pa.array([Place(h, n, GROUP_OF[c]) in places for h, n, c in keys], pa.bool_()))
 
-    programs = zip(values(energy.processes, "hour_utc"), values(energy.processes, "node"), strict=True)
-    mine = pa.array([Place(hour, node, "cpu") in places for hour, node in programs], pa.bool_())
-    return replace(
-        energy,
-        rows=kept(energy.rows),
-        nodes=kept(energy.nodes),
-        withheld=kept(energy.withheld),
-        processes=energy.processes.filter(mine),
-    )
+def _within(table: pa.Table, places: set[Place]) -> "pa.Array[Any]":
+    """Which rows are of these places, looked up once a place."""
+    columns = [name for name in ("hour_utc", "node", "component") if name in table.column_names]
+    if table.num_rows == 0:
+        return pa.array([], pa.bool_())
+    (number,) = key_ids([table], columns)
+    first = np.unique(number, return_index=True)[1]
+    keys = table.select(columns).take(first).to_pylist()
+    held = [Place(key["hour_utc"], key["node"], GROUP_OF[key.get("component", "package")]) in places for key in keys]
+    return pa.array(np.array(held, dtype=np.bool_)[number])
 
 
 def _unmetered(

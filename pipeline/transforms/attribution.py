@@ -5,6 +5,7 @@ node's counter has a gap, its workloads have one too.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +32,22 @@ class Workloads:
     started_ms: Floats
 
 
-def fold_workloads(workloads: Workloads, metered: Metered, max_gap_ms: int) -> Intervals:
-    """Joined intervals and accepted births of all workloads, sorted by (workload, end).
+class Placed(NamedTuple):
+    """Energy of workloads, and where it lies between the readings of their nodes.
+
+    Attributes:
+        intervals: joined intervals and accepted births, sorted by (workload, end).
+        at: of each sample the node reading at its stamp, -1 where there is none.
+        joules: the energy of all of them, per node reading that ends an interval.
+    """
+
+    intervals: Intervals
+    at: Int64s
+    joules: Floats
+
+
+def fold_workloads(workloads: Workloads, metered: Metered, max_gap_ms: int) -> Placed:
+    """Joined intervals and accepted births of all workloads.
 
     Drops are resets to zero, however small; a restart of the node's exporter resets every workload of the node, also
     those that did not fall.
@@ -40,9 +55,7 @@ def fold_workloads(workloads: Workloads, metered: Metered, max_gap_ms: int) -> I
     return _fold(workloads, metered, max_gap_ms, np.zeros(len(metered.readings.meter)), jumps_believed=True)
 
 
-def fold_outside(
-    outside: Workloads, is_process: Bools, metered: Metered, used: Intervals, meter: Int64s, max_gap_ms: int
-) -> Intervals:
+def fold_outside(outside: Workloads, is_process: Bools, metered: Metered, taken: Floats, max_gap_ms: int) -> Intervals:
     """What ran outside workloads: one interval per joined node interval at whose end processes were seen.
 
     As workloads, but their births have only the room that workloads leave, and an interval that alone exceeds the
@@ -52,18 +65,15 @@ def fold_outside(
         outside: their counters.
         is_process: which of them are processes (indexed like them).
         metered: the node meters.
-        used: intervals of workloads.
-        meter: node meter of each of those intervals.
+        taken: joules of workloads, per node reading that ends an interval.
         max_gap_ms: the longest joined interval.
 
     Returns:
         Intervals whose `code` is a node meter, sorted by (meter, end).
     """
     readings = metered.readings
-    found = _fold(outside, metered, max_gap_ms, per_reading(metered, used, meter), jumps_believed=False)
-    joules = per_reading(metered, found, outside.meter[found.code])
-    index, samples = StampIndex.of(readings.meter, readings.stamp_ms), outside.counters
-    at = index.find(outside.meter[samples.code], samples.stamp_ms)
+    _, at, joules = _fold(outside, metered, max_gap_ms, taken, jumps_believed=False)
+    samples = outside.counters
     seen = np.zeros(len(readings.meter), dtype=bool)
     seen[at[(at >= 0) & is_process[samples.code]]] = True
     end = metered.pair[metered.joined] + 1
@@ -71,15 +81,17 @@ def fold_outside(
     return Intervals(readings.meter[end], readings.stamp_ms[end - 1], readings.stamp_ms[end], joules[end])
 
 
-def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats, *, jumps_believed: bool) -> Intervals:
+def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats, *, jumps_believed: bool) -> Placed:
     """See `fold_workloads`; `taken` joules per node reading are no room for births."""
     readings = metered.readings
     index = StampIndex.of(readings.meter, readings.stamp_ms)
     samples = workloads.counters
-    at = index.find(workloads.meter[samples.code], samples.stamp_ms)
+    reading = at = index.find(workloads.meter[samples.code], samples.stamp_ms)
     seen = at >= 0
     unseen = _unseen(samples, max_gap_ms)[seen]
-    code, stamp, value, at = samples.code[seen], samples.stamp_ms[seen], samples.value[seen], at[seen]
+    code, stamp, value = samples.code, samples.stamp_ms, samples.value
+    if not seen.all():
+        code, stamp, value, at = code[seen], stamp[seen], value[seen], at[seen]
     gaps_before = _gaps_before(metered)
 
     k = np.flatnonzero(code[1:] == code[:-1])
@@ -95,12 +107,12 @@ def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats
         joined, joules = joined[fits], joules[fits]
     steady = Intervals(code[joined], stamp[joined], stamp[joined + 1], joules)
 
-    room = _room(metered, at[joined], at[joined + 1], joules) - taken
+    laid = _laid(metered, at[joined], at[joined + 1], joules)
+    room = _active(metered, np.nan) - laid - taken
     born = _births(unseen, at, value, stamp, workloads.started_ms[code], room, metered, max_gap_ms)
     births = Intervals(code[born], readings.stamp_ms[at[born] - 1], stamp[born], value[born])
-
-    both = joined_intervals(steady, births)
-    return both.where(np.lexsort((both.end_ms, both.code)))  # type: ignore[arg-type] # an order selects like a mask
+    laid += np.bincount(at[born], value[born], minlength=len(laid))
+    return Placed(joined_intervals(steady, births).sorted(), reading, laid)
 
 
 def _unseen(samples: Counters, max_gap_ms: int) -> Bools:
@@ -117,18 +129,11 @@ def _gaps_before(metered: Metered) -> Int64s:
     return np.cumsum(edge)
 
 
-def _active(metered: Metered) -> Floats:
-    """Active joules of the joined interval that ends at each node reading, 0 where there is none."""
-    active = np.zeros(len(metered.readings.meter))
+def _active(metered: Metered, elsewhere: float = 0.0) -> Floats:
+    """Active joules of the joined interval that ends at each node reading, `elsewhere` where there is none."""
+    active = np.full(len(metered.readings.meter), elsewhere)
     active[metered.pair[metered.joined] + 1] = metered.active.joules
     return active
-
-
-def _room(metered: Metered, first: Int64s, last: Int64s, joules: Floats) -> Floats:
-    """Active joules left for births, per node reading that ends an interval; NaN where the interval is not joined."""
-    room = np.full(len(metered.readings.meter), np.nan)
-    room[metered.pair[metered.joined] + 1] = metered.active.joules
-    return room - _laid(metered, first, last, joules)
 
 
 def per_reading(metered: Metered, intervals: Intervals, meter: Int64s) -> Floats:
@@ -141,12 +146,18 @@ def per_reading(metered: Metered, intervals: Intervals, meter: Int64s) -> Floats
 def _laid(metered: Metered, first: Int64s, last: Int64s, joules: Floats) -> Floats:
     """Joules between two readings, in proportion to time over the node intervals in between."""
     readings = metered.readings
-    pieces = last - first
-    owner = np.repeat(np.arange(len(first)), pieces)
-    reading = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first[owner] + 1
-    length = readings.stamp_ms[reading] - readings.stamp_ms[reading - 1]
-    share = joules[owner] * (length / (readings.stamp_ms[last] - readings.stamp_ms[first])[owner])
-    sums: Floats = np.bincount(reading, share, minlength=len(readings.meter)).astype(np.float64)
+    sums = np.zeros(len(readings.meter))
+    single = last == first + 1
+    sums += np.bincount(last[single], joules[single], minlength=len(sums))
+    (longer,) = (~single).nonzero()
+    if len(longer):
+        first, last, joules = first[longer], last[longer], joules[longer]
+        pieces = last - first
+        owner = np.repeat(np.arange(len(first)), pieces)
+        reading = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first[owner] + 1
+        length = readings.stamp_ms[reading] - readings.stamp_ms[reading - 1]
+        share = joules[owner] * (length / (readings.stamp_ms[last] - readings.stamp_ms[first])[owner])
+        sums += np.bincount(reading, share, minlength=len(sums))
     return sums
 
 

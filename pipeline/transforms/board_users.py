@@ -112,7 +112,7 @@ class Users:
         )
         mine, at, joules = mine[believed], at[believed], joules[believed]
         found = Intervals(self.consumer[mine], scrapes.stamp_ms[at - 1], scrapes.stamp_ms[at], joules * scale[at])
-        return found.where(np.lexsort((found.end_ms, found.code)))  # type: ignore[arg-type] # an order selects like a mask
+        return found.where(np.lexsort((found.end_ms, found.code)))
 
     def _before(self, mine: Int64s, scraped_ms: Int64s) -> tuple[Floats, Bools]:
         """The counter's last value up to `max_gap` before each sample, 0 without one; whether it is of that scrape."""

@@ -106,10 +106,11 @@ def fold_containers(
         meter=containers.meter[owner],
         started_ms=_started(containers, begins, max_gap_ms, started_ms),
     )
-    found = fold_workloads(sightings, summed.lenient, max_gap_ms)
+    placed = fold_workloads(sightings, summed.lenient, max_gap_ms)
+    found = placed.intervals
     never = np.zeros(len(containers.names), dtype=bool)
     told = _told(containers, replace(found, code=owner[found.code]), summed, outside)
-    tails = estimate_tails(sightings, never, summed.metered, found, NO_INTERVALS, max_gap_ms, told)
+    tails = estimate_tails(sightings, never, summed.metered, placed, NO_INTERVALS, max_gap_ms, told)
     tail = np.repeat([SEEN, DEATH, RESTART], [len(part.code) for part in (found, tails.deaths, tails.restarts)])
     found = joined_intervals(found, tails.all)
     found = replace(found, code=owner[found.code])

@@ -45,9 +45,28 @@ class Intervals:
     end_ms: Int64s
     joules: Floats
 
-    def where(self, chosen: Bools) -> "Intervals":
-        """The chosen intervals."""
+    def where(self, chosen: Bools | Int64s) -> "Intervals":
+        """The chosen intervals, by a mask or in the order of their positions."""
         return Intervals(self.code[chosen], self.start_ms[chosen], self.end_ms[chosen], self.joules[chosen])
+
+    def sorted(self) -> "Intervals":
+        """By (code, end)."""
+        order = in_order(self.code, self.end_ms)
+        return self if order is None else Intervals(*(getattr(self, field)[order] for field in Intervals.__slots__))
+
+
+SPAN = 1 << 40  # more milliseconds than any extract spans
+
+
+def in_order(code: Int64s, stamp_ms: Int64s) -> Int64s | None:
+    """The order by (code, stamp), None where that is the given one; entries that are equal keep their order.
+
+    What comes in sorted runs, as samples do, is merged: cheaper than a sort by two keys.
+    """
+    if len(code) == 0:
+        return None
+    keys = code * SPAN + (stamp_ms - stamp_ms.min())
+    return None if np.all(keys[1:] >= keys[:-1]) else np.argsort(keys, kind="stable")
 
 
 def joined_intervals(one: Intervals, other: Intervals) -> Intervals:
@@ -62,12 +81,20 @@ def merge(code: Int64s, stamp_ms: Int64s, value: Floats, label: Int64s) -> Count
     accumulator, so the greater value is the further one. What is not a finite, non-negative number is no sample.
     """
     valid = np.isfinite(value) & (value >= 0)
-    code, stamp_ms, value, label = code[valid], stamp_ms[valid], value[valid], label[valid]
-    order = np.lexsort((label, value, stamp_ms, code))
-    code, stamp_ms, value, label = code[order], stamp_ms[order], value[order], label[order]
-    if len(code) == 0:
+    if not valid.all():
+        code, stamp_ms, value, label = code[valid], stamp_ms[valid], value[valid], label[valid]
+    order = in_order(code, stamp_ms)
+    if order is not None:
+        code, stamp_ms, value, label = code[order], stamp_ms[order], value[order], label[order]
+    again = (code[1:] == code[:-1]) & (stamp_ms[1:] == stamp_ms[:-1])
+    if not again.any():
         return Counters(code, stamp_ms, value, label)
-    last = np.concatenate(((code[1:] != code[:-1]) | (stamp_ms[1:] != stamp_ms[:-1]), [True]))
+    twin = np.concatenate((again, [False])) | np.concatenate(([False], again))
+    (own,) = twin.nonzero()
+    value, label = value.copy(), label.copy()
+    least_first = own[np.lexsort((label[own], value[own], stamp_ms[own], code[own]))]
+    value[own], label[own] = value[least_first], label[least_first]
+    last = np.concatenate((~again, [True]))
     return Counters(code[last], stamp_ms[last], value[last], label[last])
 
 
@@ -100,19 +127,34 @@ class StepGrid:
         return self._lay(intervals, (intervals.end_ms - intervals.start_ms).astype(np.float64), codes)
 
     def _lay(self, intervals: Intervals, amount: Floats, codes: int) -> Floats:
-        first = (intervals.start_ms - self.start_ms) // self.step_ms
-        last = (intervals.end_ms - 1 - self.start_ms) // self.step_ms
-        pieces = last - first + 1
-        owner = np.repeat(np.arange(len(first)), pieces)
-        step = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first[owner]
-        left = np.maximum(intervals.start_ms[owner], self.start_ms + step * self.step_ms)
-        right = np.minimum(intervals.end_ms[owner], self.start_ms + (step + 1) * self.step_ms)
-        length = (intervals.end_ms - intervals.start_ms)[owner]
-        share = amount[owner] * ((right - left) / length)
-        inside = (step >= 0) & (step < self.count)
-        cell = intervals.code[owner][inside] * self.count + step[inside]
-        sums: Floats = np.bincount(cell, share[inside], minlength=codes * self.count).astype(np.float64)
+        """Most intervals lie in one step; of the few others each piece has its part, and comes after all of those."""
+        start, end, length_ms = intervals.start_ms - self.start_ms, intervals.end_ms - self.start_ms, self._length_ms
+        one, cell = (start >= 0) & (end <= length_ms), intervals.code
+        if self.count > 1:
+            first = start // self.step_ms
+            one &= (end - 1) // self.step_ms == first
+            cell = cell * self.count + first
+        (cut,) = (~one & (end > 0) & (start < length_ms)).nonzero()
+        share = amount
+        if not one.all():
+            cell, share = cell[one], share[one]
+        if len(cut):
+            begin, stop = np.maximum(start[cut], 0), np.minimum(end[cut], length_ms)
+            first = begin // self.step_ms
+            pieces = (stop - 1) // self.step_ms - first + 1
+            owner = np.repeat(np.arange(len(cut)), pieces)
+            step = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first[owner]
+            left = np.maximum(start[cut][owner], step * self.step_ms)
+            right = np.minimum(end[cut][owner], (step + 1) * self.step_ms)
+            part = amount[cut][owner] * ((right - left) / (end - start)[cut][owner])
+            cell = np.concatenate((cell, intervals.code[cut][owner] * self.count + step))
+            share = np.concatenate((share, part))
+        sums: Floats = np.bincount(cell, share, minlength=codes * self.count).astype(np.float64)
         return sums.reshape(codes, self.count)
+
+    @property
+    def _length_ms(self) -> int:
+        return self.step_ms * self.count
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,24 +169,36 @@ class StampIndex:
     keys: Int64s
     origin_ms: int
 
-    SPAN = 1 << 40  # more milliseconds than any extract spans
-
     @classmethod
     def of(cls, code: Int64s, stamp_ms: Int64s) -> "StampIndex":
         """Index of samples sorted by (code, stamp)."""
         origin_ms = int(stamp_ms.min()) if len(stamp_ms) else 0
-        return cls(code * cls.SPAN + (stamp_ms - origin_ms), origin_ms)
+        return cls(code * SPAN + (stamp_ms - origin_ms), origin_ms)
 
     def _key(self, code: Int64s, stamp_ms: Int64s) -> Int64s:
-        return code * self.SPAN + np.clip(stamp_ms - self.origin_ms, -1, self.SPAN - 1)
+        """Of any stamp: those before the origin come after all of the list before."""
+        if (
+            len(stamp_ms)
+            and max(self.origin_ms - int(stamp_ms.min()), int(stamp_ms.max()) - self.origin_ms) >= SPAN // 2
+        ):
+            stamp_ms = np.clip(stamp_ms, self.origin_ms - 1, self.origin_ms + SPAN - 1)
+        return code * SPAN + (stamp_ms - self.origin_ms)
 
     def find(self, code: Int64s, stamp_ms: Int64s) -> Int64s:
         """Position of exactly that stamp in list `code`, or -1."""
-        if len(self.keys) == 0:
+        if len(self.keys) == 0 or len(code) == 0:
             return np.full(len(code), -1, dtype=np.int64)
         wanted = self._key(code, stamp_ms)
-        position = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where((self.keys[position] == wanted) & (code >= 0), position, -1)
+        begins = np.concatenate(([0], np.flatnonzero(wanted[1:] <= wanted[:-1]) + 1))
+        # what is asked in rising order is mostly there without a gap: search for the first, then verify the next ones
+        shift = np.searchsorted(self.keys, wanted[begins]) - begins
+        position = np.repeat(shift, np.diff(begins, append=len(wanted))) + np.arange(len(wanted))
+        np.minimum(position, len(self.keys) - 1, out=position)
+        (missed,) = (self.keys[position] != wanted).nonzero()
+        if len(missed):
+            again = np.minimum(np.searchsorted(self.keys, wanted[missed]), len(self.keys) - 1)
+            position[missed] = np.where(self.keys[again] == wanted[missed], again, -1)
+        return np.where(code >= 0, position, -1)
 
     def count_to(self, code: Int64s, stamp_ms: Int64s) -> Int64s:
         """Number of all indexed stamps, of any list, up to and with this one: differences count what lies between."""

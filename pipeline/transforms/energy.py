@@ -17,6 +17,7 @@ from pipeline.transforms.counters import Intervals, StepGrid, joined_intervals
 from pipeline.transforms.coverage import Presence
 from pipeline.transforms.folded import Consumer, Cross, Folded, Marks
 from pipeline.transforms.metered import fold_meters, unplaced_joules
+from pipeline.transforms.node_rows import node_rows
 from pipeline.transforms.owners import Owners
 from pipeline.transforms.processes import PROCESS_ROWS
 from pipeline.transforms.quarantine import implausible_joules, implausible_rows
@@ -95,14 +96,14 @@ def fold_counters(samples: MeterSamples, max_gap_ms: int, started_ms: dict[str, 
     readings, restarted = metered.readings, metered.pair[metered.restarted] + 1
     read = Marks(readings.meter, readings.stamp_ms)
     counts = accounting(aligned.meters, metered.active, metered.idle, read)
-    used = fold_workloads(aligned.workloads, metered, max_gap_ms)
-    host = fold_outside(
-        aligned.outside, aligned.is_process, metered, used, aligned.workloads.meter[used.code], max_gap_ms
-    )
-    tails = estimate_tails(aligned.workloads, aligned.final, metered, used, host, max_gap_ms)
+    placed = fold_workloads(aligned.workloads, metered, max_gap_ms)
+    host = fold_outside(aligned.outside, aligned.is_process, metered, placed.joules, max_gap_ms)
+    tails = estimate_tails(aligned.workloads, aligned.final, metered, placed, host, max_gap_ms)
     active, idle = tails.out_of_bridge(metered, aligned.workloads.meter)
     throughout = whole_hours(host, metered.active, read, len(aligned.meters))
-    consumers, used = _consumers(aligned, joined_intervals(used, tails.all), throughout.clip(host, host.code))
+    consumers, used = _consumers(
+        aligned, joined_intervals(placed.intervals, tails.all), throughout.clip(host, host.code)
+    )
     meter = np.array([consumer.meter for consumer in consumers], dtype=np.int64)
     estimated = aligned.by_consumer(tails.all)
 
@@ -159,7 +160,7 @@ def book(folded: Folded, window: Window, rules: FoldRules, owners: Owners, prese
     )  # fmt: skip
     rows, withheld = sheet.rows()
     quarantined = pa.concat_tables([withheld, implausible_rows(folded, window, rules, owners)])
-    return Energy(rows, sheet.nodes(by_hour), quarantined, folded.unmetered)
+    return Energy(rows, node_rows(sheet, by_hour), quarantined, folded.unmetered)
 
 
 def _tails(folded: Folded, grid: StepGrid, used: Floats, kept: Floats) -> Floats:

@@ -6,6 +6,7 @@ choice between meters are common to all.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -74,7 +75,7 @@ class Implausible:
     used_evidence: list[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Folded:
     """One meter's samples as energy.
 
@@ -119,12 +120,12 @@ class Folded:
     tails: Intervals | None = None
     splits: Callable[[int], Mapping[int, str]] = lambda _hour_ms: {}
 
-    @property
+    @cached_property
     def is_system(self) -> Bools:
         """Which consumers the meter itself measures outside workloads."""
         return np.array([consumer.kind == "system" for consumer in self.consumers], dtype=bool)
 
-    @property
+    @cached_property
     def consumer_meter(self) -> Int64s:
         """The node meter of each consumer."""
         return np.array([consumer.meter for consumer in self.consumers], dtype=np.int64)

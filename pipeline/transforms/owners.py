@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 SAFE = "[bcdfghjklmnpqrstvwxz2456789]"  # what Kubernetes draws generated suffixes from
@@ -77,6 +78,7 @@ def _controllers(rows: Iterable[Labels], key: Callable[[Labels], object]) -> dic
     return {where: owner for where, (_, owner) in chosen.items()}
 
 
+@lru_cache(maxsize=1 << 16)
 def _guess(pod: str) -> Owner:
     for pattern, kind in GUESSES:
         match = pattern.fullmatch(pod)

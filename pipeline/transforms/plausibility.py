@@ -22,6 +22,7 @@ MAX_GPUS = 16  # of one machine
 SHORTEST_SECONDS = 15.0  # exporters refresh every few seconds: less time between two scrapes says nothing of power
 TIMES_ACTIVE = 2.0  # a share of the node that is merely too great is the reconciliation's to judge, hour by hour
 LEAST_EXCESS_WATTS = 1.0
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,11 @@ def screen(
         used=gaps.outside(folded.used, folded.consumer_meter),
         cross=_cross(folded.cross, gaps),
     )
-    most, excess = _consumer_limits(kept, ceiling_watts)
-    wrong = kept.used.joules > np.fmin(most, excess)
+    doubtful = _doubtful(kept, ceiling_watts)
+    most, excess = _consumer_limits(kept, doubtful, ceiling_watts)
+    over = kept.used.joules[doubtful] > np.fmin(most, excess)
+    wrong = np.zeros(len(kept.used.code), dtype=bool)
+    wrong[doubtful[over]] = True
     if not bad.any() and not wrong.any():
         return folded
     node_lines = [
@@ -90,7 +94,10 @@ def screen(
         + f", above {devices[k]} {_device(folded, metered.code[k])} x {ceiling_watts[metered.code[k]]:g} W"
         for k in np.flatnonzero(bad)
     ]
-    used_lines = [_consumer_evidence(kept, int(k), most[k], shown) for k in np.flatnonzero(wrong)]
+    used_lines = [
+        _consumer_evidence(kept, k, limit, shown)
+        for k, limit in zip(doubtful[over].tolist(), most[over].tolist(), strict=True)
+    ]
     implausible = Implausible(metered.where(bad), kept.used.where(wrong), node_lines, used_lines)
     return replace(kept, used=kept.used.where(~wrong), implausible=_both(folded.implausible, implausible))
 
@@ -135,8 +142,7 @@ class _Gaps:
 
 def _metered(folded: Folded) -> Intervals:
     """Active and idle energy together, per interval of the node meters, sorted by (meter, end)."""
-    order = np.lexsort((folded.active.end_ms, folded.active.code))
-    active = folded.active.where(order)  # type: ignore[arg-type] # an order selects like a mask
+    active = folded.active.sorted()
     index = StampIndex.of(active.code, active.end_ms)
     at = index.find(folded.idle.code, folded.idle.end_ms)
     idle = np.bincount(at[at >= 0], folded.idle.joules[at >= 0], minlength=len(active.code))
@@ -151,15 +157,17 @@ def _seconds(intervals: Intervals, meter: Int64s, readings: Marks) -> Floats:
         meter: the node meter of each.
         readings: of all node meters.
     """
+    length = (intervals.end_ms - intervals.start_ms) / MS_PER_SECOND
     order = np.lexsort((readings.stamp_ms, readings.meter))
-    index = StampIndex.of(readings.meter[order], readings.stamp_ms[order])
     stamps, owner = (np.append(part[order], -1) for part in (readings.stamp_ms, readings.meter))
+    if not np.any((np.diff(stamps) < SHORTEST_SECONDS * MS_PER_SECOND) & (owner[1:] == owner[:-1])):
+        return np.asarray(length)
+    index = StampIndex.of(owner[:-1], stamps[:-1])
     before = index.count_to(meter, intervals.start_ms) - 1
     after = index.count_to(meter, intervals.end_ms - 1)
     start = np.where(owner[before] == meter, stamps[before], intervals.start_ms)
     end = np.where(owner[after] == meter, stamps[after], intervals.end_ms)
     between = np.maximum((end - start) / MS_PER_SECOND, 1e-3)
-    length = (intervals.end_ms - intervals.start_ms) / MS_PER_SECOND
     return np.asarray(length * np.maximum(1.0, SHORTEST_SECONDS / between))
 
 
@@ -182,12 +190,22 @@ def _cross(cross: Cross | None, gaps: _Gaps) -> Cross | None:
     return Cross(cross.name, *(gaps.outside(part) for part in (cross.measured, cross.compared, cross.unknown)))
 
 
-def _consumer_limits(kept: Folded, ceiling_watts: Floats) -> tuple[Floats, Floats]:
-    """Joules that each consumer's interval cannot exceed: by the ceiling, and by its node (NaN where unknown).
+def _doubtful(kept: Folded, ceiling_watts: Floats) -> Int64s:
+    """Consumers' intervals that may be above a limit: those above what the least of all intervals would allow."""
+    active, used = kept.active, kept.used
+    least_watts = np.full(len(kept.meters), np.inf)
+    np.minimum.at(least_watts, active.code, active.joules / (active.end_ms - active.start_ms) * MS_PER_SECOND)
+    watts = np.minimum(TIMES_ACTIVE * least_watts + LEAST_EXCESS_WATTS, ceiling_watts) * (1 - ROUNDING)
+    meter = kept.consumer_meter[used.code]
+    return np.flatnonzero(used.joules * MS_PER_SECOND > watts[meter] * (used.end_ms - used.start_ms))
+
+
+def _consumer_limits(kept: Folded, chosen: Int64s, ceiling_watts: Floats) -> tuple[Floats, Floats]:
+    """Joules that a consumer's chosen interval cannot exceed: by the ceiling, and by its node (NaN where unknown).
 
     The node is known where the consumer's interval runs from one reading of the node meter to another, without a gap.
     """
-    used, active = kept.used, kept.active.where(np.lexsort((kept.active.end_ms, kept.active.code)))  # type: ignore[arg-type] # as above
+    used, active = kept.used.where(chosen), kept.active.sorted()
     meter = kept.consumer_meter[used.code]
     most_devices = np.array([MAX_GPUS if c == "gpu" else MAX_SOCKETS for _, c in kept.meters], dtype=np.float64)
     seconds = _seconds(used, meter, kept.readings)

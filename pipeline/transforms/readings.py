@@ -50,8 +50,7 @@ class Aligned:
 
     def by_consumer(self, used: Intervals) -> Intervals:
         """Intervals of workload counters as those of consumers, sorted by (consumer, end)."""
-        moved = replace(used, code=self.consumer[used.code])
-        return moved.where(np.lexsort((moved.end_ms, moved.code)))  # type: ignore[arg-type] # an order selects like a mask
+        return replace(used, code=self.consumer[used.code]).sorted()
 
 
 def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
@@ -103,7 +102,7 @@ def _counted(
     started: Mapping[str, int],
 ) -> _Counted:
     every = _keys(samples)
-    keys = sorted((key for key in every if key[:2] in meter_of), key=str)
+    keys = _ordered([key for key in every if key[:2] in meter_of])
     number = {key: i for i, key in enumerate(keys)}
     workloads = Workloads(
         counters=_merge(samples, [number.get(key, -1) for key in every]),
@@ -111,6 +110,14 @@ def _counted(
         started_ms=np.array([started.get(str(key[2]), np.nan) for key in keys], dtype=np.float64),
     )
     return _Counted(workloads, keys, [consumer_of(meter_of[key[:2]], key) for key in keys])
+
+
+def _ordered(keys: list[Key]) -> list[Key]:
+    """Always in the same order, whatever they came in; some have nulls."""
+    try:
+        return sorted(keys)
+    except TypeError:
+        return sorted(keys, key=str)
 
 
 def _pod_or_container(meter: int, key: Key) -> Consumer:
@@ -151,7 +158,7 @@ def _one_after_the_other(one: Workloads, other: Workloads) -> Workloads:
 
 
 def _keys(samples: Samples) -> list[Key]:
-    return [tuple(row.values()) for row in samples.identity.to_pylist()]
+    return list(zip(*(column.to_pylist() for column in samples.identity.columns), strict=True))
 
 
 def _ranked_names(samples: Samples) -> tuple[list[tuple[str | None, str | None]], list[bool], Samples]:
@@ -195,10 +202,12 @@ def _readings(samples: MeterSamples, meter_of: Mapping[Key, int], node: Int64s) 
 def names_by_hour(aligned: Aligned, hour_end_ms: int, max_gap_ms: int) -> dict[int, tuple[str | None, str | None]]:
     """(namespace, pod) of each consumer as of an hour: the latest full names seen up to `max_gap_ms` after it.
 
-    Consumers none of whose samples in `(hour start, hour end + max_gap]` carry names are (None, None).
+    Tails reach over an hour's edge, so names count from `max_gap_ms` before it. Who has none is (None, None).
     """
     counters = aligned.workloads.counters
-    inside = (counters.stamp_ms > hour_end_ms - MS_PER_HOUR) & (counters.stamp_ms <= hour_end_ms + max_gap_ms)
+    inside = (counters.stamp_ms > hour_end_ms - MS_PER_HOUR - max_gap_ms) & (
+        counters.stamp_ms <= hour_end_ms + max_gap_ms
+    )
     full = np.array([namespace is not None and pod is not None for namespace, pod in aligned.names], dtype=bool)
     named = np.flatnonzero(inside & full[counters.label]) if len(full) else np.zeros(0, dtype=np.int64)
     last = named[np.append(counters.code[named][1:] != counters.code[named][:-1], True)] if len(named) else named

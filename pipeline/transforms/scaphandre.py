@@ -176,7 +176,7 @@ def _used(
     return (
         [consumers[old] for old in kept],
         {new: names[old] for old, new in kept.items()},
-        used.where(order),  # type: ignore[arg-type] # an order selects like a mask
+        used.where(order),
         tails,
     )
 

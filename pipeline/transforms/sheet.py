@@ -1,21 +1,23 @@
 """Folded arrays on their way into rows: energy rows, withheld workload rows and node_energy rows, hour by hour."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.samples import Floats
+from pipeline.samples import Bools, Floats, Int64s
 from pipeline.tables import EMISSIONS, METHOD_VERSION, NODE_ENERGY, QUARANTINE
-from pipeline.transforms.counters import StepGrid
 from pipeline.transforms.coverage import Presence
-from pipeline.transforms.folded import Consumer, Folded, Marks
+from pipeline.transforms.folded import Consumer, Folded, Name
 from pipeline.transforms.owners import Owners
 from pipeline.transforms.reconciliation import Reconciled
 from pipeline.units import MS_PER_HOUR
-from pipeline.window import Window, from_ms
+from pipeline.window import Window
 
 WHOLE = "whole"
+NAMELESS: Name = (None, None)
 EXCESS = "workloads_exceed_active"
 RESIDUAL = "residual"
 IMPLAUSIBLE = "implausible"
@@ -47,6 +49,18 @@ class FoldRules:
     step_minutes: int
 
 
+class Identity(NamedTuple):
+    """Who used energy, as rows say it; null where it does not apply."""
+
+    namespace: str | None
+    pod: str | None
+    pod_uid: str | None
+    container: str | None
+    workload_kind: str | None
+    workload: str | None
+    owner_source: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """Folded arrays on their way into rows."""
@@ -70,148 +84,117 @@ class Sheet:
 
     def rows(self) -> tuple[pa.Table, pa.Table]:
         """Energy rows and withheld workload rows of all hours."""
-        kept, withheld = [], []
+        hour, consumer = np.nonzero(self.used_ms.T > 0)
+        meter = self.folded.consumer_meter[consumer]
+        used = self.joules(self.result.used_joules, consumer, hour)
+        rows = self._table(hour, meter, used, self.joules(self.tail_joules, consumer, hour).sum(axis=1))
+        rows = _with(rows, "kind", [self.folded.consumers[c].kind for c in consumer.tolist()])
+        for name, values in self._identities(hour, consumer).items():
+            rows = _with(rows, name, values)
+        gone = self.result.withheld[meter, hour]
+        withheld = self._withheld(rows, hour, consumer, meter, gone) if gone.any() else WITHHELD.empty_table()
+        kept = [rows.filter(pa.array(~gone)) if gone.any() else rows]
+        remainder = ~self.result.measured | self.result.withheld
+        for kind, shown, joules in (
+            ("system", (self.covered_ms > 0) & remainder, self.result.system_joules),
+            ("idle", (self.covered_ms > 0) & (self.idle_ms > 0), self.result.idle_joules),
+        ):
+            hour, meter = np.nonzero(shown.T)
+            part = self._table(hour, meter, self.joules(joules, meter, hour), np.zeros(len(meter)))
+            kept.append(_with(part, "kind", [kind] * len(meter)))
+        return pa.concat_tables(kept), withheld
+
+    def joules(self, per_step: Floats, code: Int64s, hour: Int64s) -> Floats:
+        """The steps of some hours; shape (hours asked for, steps in an hour)."""
+        by_hour: Floats = per_step.reshape(len(per_step), self.window.hour_count, self.steps_per_hour)
+        return by_hour[code, hour]
+
+    def _table(self, hour: Int64s, meter: Int64s, joules: Floats, tail_joules: Floats) -> pa.Table:
+        """Rows of node meters, whoever they are of: who is null."""
+        count, steps = len(meter), self.steps_per_hour
+        own = pa.array(meter, pa.int64())
+        columns: dict[str, Any] = {
+            "hour_utc": self.hours(hour),
+            "cluster": pa.repeat(self.rules.cluster, count),
+            "node": pa.array([node for node, _ in self.folded.meters], pa.string()).take(own),
+            "component": pa.array([component for _, component in self.folded.meters], pa.string()).take(own),
+            "energy_joules": pa.array(joules.sum(axis=1)),
+            "tail_joules": pa.array(tail_joules),
+            "coverage_ratio": pa.array(self.covered_ms[meter, hour] / MS_PER_HOUR),
+            "meter": pa.repeat(self.folded.meter, count),
+            "method_version": pa.repeat(METHOD_VERSION, count),
+        }
+        if steps > 1:
+            columns["step_joules"] = pa.FixedSizeListArray.from_arrays(pa.array(joules.reshape(-1)), steps)
+        return filled(ENERGY, columns, count)
+
+    def hours(self, hour: Int64s) -> "pa.Array[Any]":
+        """Numbered hours as stamps."""
+        return pa.array((self.window.start_ms + hour * MS_PER_HOUR) * 1_000, pa.timestamp("us", "UTC"))
+
+    def _identities(self, hour: Int64s, consumer: Int64s) -> dict[str, list[str | None]]:
+        """Who the consumers were in those hours, column by column."""
+        known: dict[tuple[int, Name, str], Identity] = {}
+        found: list[Identity] = []
         for index in range(self.window.hour_count):
-            steps = slice(index * self.steps_per_hour, (index + 1) * self.steps_per_hour)
             splits = self.folded.splits(self.window.start_ms + index * MS_PER_HOUR)
             names = self.folded.names(self.window.start_ms + (index + 1) * MS_PER_HOUR)
-            for c in np.flatnonzero(self.used_ms[:, index] > 0).tolist():
-                consumer = self.folded.consumers[c]
-                row = self._row(consumer.meter, index, consumer.kind, self.result.used_joules[c, steps])
-                row["tail_joules"] = float(self.tail_joules[c, steps].sum())
-                row |= self._identity(consumer, *names.get(c, (None, None)), splits.get(c, WHOLE))
-                if self.result.withheld[consumer.meter, index]:
-                    withheld.append(self._withheld(row, self.result.withheld_joules[c, steps], consumer.meter, index))
-                else:
-                    kept.append(row)
-            for meter in np.flatnonzero(self.covered_ms[:, index] > 0).tolist():
-                if not self.result.measured[meter, index] or self.result.withheld[meter, index]:
-                    kept.append(self._row(meter, index, "system", self.result.system_joules[meter, steps]))
-                if self.idle_ms[meter, index] > 0:
-                    kept.append(self._row(meter, index, "idle", self.result.idle_joules[meter, steps]))
-        return pa.Table.from_pylist(kept, ENERGY), pa.Table.from_pylist(withheld, WITHHELD)
+            for c in consumer[hour == index].tolist():
+                key = (c, names.get(c, NAMELESS), splits.get(c, WHOLE))
+                if key not in known:
+                    known[key] = self._identity(self.folded.consumers[c], *key[1:])
+                found.append(known[key])
+        columns = zip(*found, strict=True) if found else ((),) * len(Identity._fields)
+        return {name: list(values) for name, values in zip(Identity._fields, columns, strict=True)}
 
-    def _identity(self, consumer: Consumer, namespace: str | None, pod: str | None, split: str) -> dict[str, object]:
+    def _identity(self, consumer: Consumer, name: Name, split: str) -> "Identity":
         if consumer.workload is not None or consumer.kind == "system":
             named = consumer.workload or consumer.uid
-            return {"workload_kind": consumer.workload_kind, "workload": named, "owner_source": "meter"}
-        owner = self.owners.of(consumer.uid, namespace, pod)
-        return {
-            "namespace": namespace,
-            "pod": pod,
-            "pod_uid": consumer.uid,
-            "container": consumer.container,
-            "workload_kind": owner.workload_kind,
-            "workload": owner.workload,
-            "owner_source": owner.source if split == WHOLE else f"{owner.source}:{split}",
+            return Identity(None, None, None, None, consumer.workload_kind, named, "meter")
+        owner = self.owners.of(consumer.uid, *name)
+        source = owner.source if split == WHOLE else f"{owner.source}:{split}"
+        return Identity(*name, consumer.uid, consumer.container, owner.workload_kind, owner.workload, source)
+
+    def _withheld(self, rows: pa.Table, hour: Int64s, consumer: Int64s, meter: Int64s, gone: Bools) -> pa.Table:
+        """Those of `rows` that are `gone`, with what they would have had, and why they have not."""
+        hour, consumer, meter = hour[gone], consumer[gone], meter[gone]
+        joules = self.joules(self.result.withheld_joules, consumer, hour).sum(axis=1)
+        checks = [str(self.check(m, h)) for m, h in zip(meter.tolist(), hour.tolist(), strict=True)]
+        evidence = [self._evidence(m, h) for m, h in zip(meter.tolist(), hour.tolist(), strict=True)]
+        told: dict[str, Any] = {
+            "energy_joules": pa.array(joules),
+            "check": pa.array(checks),
+            "evidence": pa.array(evidence),
         }
+        columns = {
+            name: rows[name].filter(pa.array(gone)) for name in WITHHELD.names if name in rows.column_names
+        } | told
+        return filled(WITHHELD, columns, len(joules))
 
-    def _row(self, m: int, hour: int, kind: str, joules: Floats) -> dict[str, object]:
-        node, component = self.folded.meters[m]
-        return {
-            "hour_utc": from_ms(self.window.start_ms + hour * MS_PER_HOUR),
-            "cluster": self.rules.cluster,
-            "node": node,
-            "component": component,
-            "kind": kind,
-            "energy_joules": float(joules.sum()),
-            "step_joules": joules.tolist() if self.steps_per_hour > 1 else None,
-            "tail_joules": 0.0,
-            "coverage_ratio": self.covered_ms[m, hour] / MS_PER_HOUR,
-            "meter": self.folded.meter,
-            "method_version": METHOD_VERSION,
-        }
+    def _evidence(self, m: int, hour: int) -> str:
+        active = self.joules(self.result.active_joules, np.array([m]), np.array([hour])).sum()
+        if self.check(m, hour) == RESIDUAL:
+            return f"workloads and system miss the node's active {active:.3f} J by more than 5 %"
+        return f"workloads exceed the node's active {active:.3f} J by {self.result.excess_joules[m, hour]:.3f} J"
 
-    def _withheld(self, row: dict[str, object], joules: Floats, m: int, hour: int) -> dict[str, object]:
-        active = self.result.active_joules.reshape(len(self.folded.meters), self.window.hour_count, -1)[m, hour].sum()
-        evidence = f"workloads exceed the node's active {active:.3f} J by {self.result.excess_joules[m, hour]:.3f} J"
-        if self._check(m, hour) == RESIDUAL:
-            evidence = f"workloads and system miss the node's active {active:.3f} J by more than 5 %"
-        taken = {k: row[k] for k in WITHHELD.names if k in row}
-        return taken | {"energy_joules": float(joules.sum()), "check": self._check(m, hour), "evidence": evidence}
-
-    def nodes(self, by_hour: StepGrid) -> pa.Table:
-        """node_energy rows: of every meter read in an hour; joules are null where nothing could be joined."""
-        meters, hours = self.covered_ms.shape
-        unplaced = self.folded.unplaced(self.window.start_ms, hours)
-        read, restarted, wrapped = (
-            self._count(marks) for marks in (self.folded.readings, self.folded.restarts, self.folded.wraps)
-        )
-        ratio = self._cross_ratio(by_hour)
-        rows = []
-        for index, hour in enumerate(self.window.hours()):
-            for m in range(meters):
-                if self.covered_ms[m, index] <= 0 and read[m, index] == 0:
-                    continue
-                node, component = self.folded.meters[m]
-                rows.append(
-                    self._balance(m, index)
-                    | {
-                        "hour_utc": hour,
-                        "cluster": self.rules.cluster,
-                        "node": node,
-                        "component": component,
-                        "unplaced_joules": None if np.isnan(unplaced[m, index]) else float(unplaced[m, index]),
-                        "coverage_ratio": self.covered_ms[m, index] / MS_PER_HOUR,
-                        "expected_ratio": self._expected_ratio(node, self.window.start_ms + index * MS_PER_HOUR),
-                        "resets": int(restarted[m, index]),
-                        "wraps": int(wrapped[m, index]),
-                        "skews": 0,
-                        "meter": self.folded.meter,
-                        "cross_meter": self.folded.cross.name if self.folded.cross and ratio[m, index] >= 0 else None,
-                        "cross_ratio": float(ratio[m, index]) if ratio[m, index] >= 0 else None,
-                        "check": self._check(m, index),
-                        "method_version": METHOD_VERSION,
-                    }
-                )
-        return pa.Table.from_pylist(rows, NODES)
-
-    def _expected_ratio(self, node: str, hour_ms: int) -> float:
-        """By the first presence that saw the node in the hour: kube-state-metrics may itself have been silent."""
-        seen = (p.expected_ratio(node, hour_ms, self.rules.max_gap_ms) for p in self.sightings if p.saw(node, hour_ms))
-        return next(seen, 0.0)
-
-    def _balance(self, m: int, hour: int) -> dict[str, object]:
-        """The joules of one node-hour, null where nothing was metered."""
-        steps = slice(hour * self.steps_per_hour, (hour + 1) * self.steps_per_hour)
-        of_meter = (self.folded.consumer_meter == m) & ~self.folded.is_system
-        result = self.result
-        parts = (result.active_joules, result.idle_joules, result.system_joules, result.bridged_joules)
-        active, idle, system, bridged = (float(part[m, steps].sum()) for part in parts)
-        residual = float(result.residual_joules[m, steps].sum()) if result.measured[m, hour] else None
-        seen = self.covered_ms[m, hour] > 0
-        return {
-            "metered_joules": active + idle if seen else None,
-            "workload_joules": float(result.used_joules[of_meter, steps].sum()) if seen else None,
-            "system_joules": system if seen else None,
-            "idle_joules": idle if self.idle_ms[m, hour] > 0 else None,
-            "residual_joules": residual if seen else None,  # null where system is the remainder
-            "bridged_joules": bridged,
-            "quarantined_joules": float(result.withheld_joules[self.folded.consumer_meter == m][:, steps].sum())
-            + float(self.implausible_joules[m, hour]),
-            "workload_scale": float(result.scale[m, hour]),
-        }
-
-    def _check(self, m: int, hour: int) -> str | None:
+    def check(self, m: int, hour: int) -> str | None:
+        """Which check a node-hour failed, None for none."""
         if not self.result.withheld[m, hour]:
             return IMPLAUSIBLE if self.implausible_joules[m, hour] > 0 else None
         return EXCESS if self.result.excess_joules[m, hour] > 0 else RESIDUAL
 
-    def _cross_ratio(self, by_hour: StepGrid) -> Floats:
-        """Second meter over accounting meter per (meter, hour), NaN where they cannot be compared."""
-        shape = self.covered_ms.shape
-        cross = self.folded.cross
-        if cross is None:
-            return np.full(shape, np.nan)
-        measured, compared = by_hour.spread(cross.measured, shape[0]), by_hour.spread(cross.compared, shape[0])
-        known = (compared > 0) & (by_hour.cover(cross.unknown, shape[0]) == 0)
-        ratio: Floats = np.divide(measured, compared, out=np.full(shape, np.nan), where=known)
-        return ratio
 
-    def _count(self, marks: Marks) -> Floats:
-        """Marks per (meter, hour), a mark at an hour's end being of that hour."""
-        meters, hours = self.covered_ms.shape
-        hour = (marks.stamp_ms - 1 - self.window.start_ms) // MS_PER_HOUR
-        inside = (hour >= 0) & (hour < hours)
-        cell = marks.meter[inside] * hours + hour[inside]
-        return np.bincount(cell, minlength=meters * hours).reshape(meters, hours).astype(np.float64)
+def _with(rows: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
+    """`rows` with another column of text."""
+    return rows.set_column(rows.schema.get_field_index(name), ENERGY.field(name), pa.array(values, pa.string()))
+
+
+def filled(schema: pa.Schema, columns: Mapping[str, Any], count: int) -> pa.Table:
+    """`count` rows of a schema; a column that is not given is null."""
+    every = [
+        pa.nulls(count, f.type) if f.name not in columns
+        else columns[f.name].cast(f.type) if hasattr(columns[f.name], "cast")
+        else pa.array(columns[f.name], f.type)
+        for f in schema
+    ]  # fmt: skip
+    return pa.Table.from_arrays(every, schema=schema)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s
-from pipeline.transforms.attribution import Workloads, per_reading
-from pipeline.transforms.counters import Intervals, StampIndex, joined_intervals
+from pipeline.transforms.attribution import Placed, Workloads, per_reading
+from pipeline.transforms.counters import SPAN, Intervals, StampIndex, joined_intervals
 from pipeline.transforms.metered import Metered
 from pipeline.units import MS_PER_HOUR
 
@@ -54,7 +54,7 @@ def estimate_tails(
     workloads: Workloads,
     final: Bools,
     metered: Metered,
-    used: Intervals,
+    placed: Placed,
     host: Intervals,
     max_gap_ms: int,
     told: Bools | None = None,
@@ -65,17 +65,18 @@ def estimate_tails(
         workloads: the counters.
         final: labels of samples that are last totals.
         metered: the node meters.
-        used: intervals of the counters.
+        placed: what the counters show.
         host: what the meter itself shows outside workloads (`code` numbers node meters).
         max_gap_ms: how far back a power may lie from the end of an interval it is used for (locality).
         told: node readings before which `used` and `host` hold all that others used; None: nowhere.
     """
-    known = _known(workloads, metered, used)
+    used = placed.intervals
+    known = _known(workloads, metered, used.where(_may_have_tails(workloads, placed, metered)[used.code]))
     restarts = _at_restarts(known, metered, max_gap_ms)
     lived = np.full(len(metered.readings.meter), 0.5) if told is None else np.where(told, 1.0, 0.5)
     deaths = _at_deaths(workloads, final, known, metered, lived, max_gap_ms)
     active = per_reading(metered, metered.active, metered.active.code)
-    room = active - per_reading(metered, used, known.meter) - per_reading(metered, host, host.code)
+    room = active - placed.joules - per_reading(metered, host, host.code)
     return Tails(
         deaths=_capped(deaths, workloads.meter[deaths.code], metered, np.maximum(room, 0.0)),
         restarts=within_bridge(restarts, workloads.meter[restarts.code], metered),
@@ -97,6 +98,22 @@ def out_of_bridge(metered: Metered, hidden: Intervals) -> tuple[Intervals, Inter
         return replace(part, joules=np.maximum(joules, 0.0))
 
     return plus(metered.active, 1), plus(metered.idle, -1)
+
+
+def _may_have_tails(workloads: Workloads, placed: Placed, metered: Metered) -> Bools:
+    """Which workloads can have any: not those in all readings of an unrestarted node, from their first to its last."""
+    samples, at, readings = workloads.counters, placed.at, metered.readings
+    may = np.ones(len(workloads.meter), dtype=bool)
+    if len(at) == 0:
+        return may
+    (begin,) = samples.first.nonzero()
+    end = np.append(begin[1:], len(at)) - 1
+    code = samples.code[begin]
+    throughout = (at[end] - at[begin] == end - begin) & (np.minimum.reduceat(at, begin) >= 0)
+    last = np.append(readings.meter[1:] != readings.meter[:-1], True)[at[end]]
+    restarted = np.isin(readings.node[workloads.meter[code]], metered.restarts.ends.keys // SPAN)
+    may[code[throughout & last & ~restarted]] = False
+    return may
 
 
 def _known(workloads: Workloads, metered: Metered, used: Intervals) -> _Known:

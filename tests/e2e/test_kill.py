@@ -1,6 +1,7 @@
 """P7 end to end: killed after any effect of a first write or a correction, the next run ends with the same figures."""
 
 import math
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -18,6 +19,7 @@ from pipeline.tables import values
 from pipeline.window import HOUR, Window
 from tests.clocks import FixedClock
 from tests.e2e.conftest import CLUSTER, DAY, PublishedDay, job, write_config
+from tests.product import DEFAULT_INSTALL
 
 HOURS = Window(DAY + 9 * HOUR, DAY + 11 * HOUR)
 ROWS = "select * exclude (run_id, intensity_updated_utc) from emissions order by all"
@@ -48,7 +50,8 @@ def _killed_after(effects: int, config: Path, now: str) -> list[str]:
         HOURS.start.isoformat(),
         HOURS.end.isoformat(),
     ]
-    done = subprocess.run([*command, str(effects)], capture_output=True, text=True, check=False, timeout=120)
+    env = os.environ | DEFAULT_INSTALL
+    done = subprocess.run([*command, str(effects)], env=env, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode in (-9, 0), done.stderr
     return done.stdout.split() if done.returncode == -9 else [*done.stdout.split(), "(ended)"]
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.demo.servers import PrometheusBinary, free_port, start_prometheus
 from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources import ownership
-from pipeline.sources.presence import read_presence
+from pipeline.sources.presence import read_presence, united
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE
@@ -90,3 +90,21 @@ def test_nodes_are_seen_at_their_stamps_though_their_series_change(server: Prome
     assert list(seen) == ["n1"]
     assert np.array_equal(seen["n1"], START_MS + MS_PER_MINUTE * np.arange(3))
     assert created == {"n1": 1_700_000_000_000}
+
+
+def test_what_several_servers_saw_is_one_answer_and_the_later_start_counts() -> None:
+    one = ownership.OwnerSeries([{"uid": "u1"}], [{"replicaset": "r"}], [], {"u1": 1, "u2": 9})
+    other = ownership.OwnerSeries([{"uid": "u1"}, {"uid": "u3"}], [], [{"job_name": "j"}], {"u1": 2, "u2": 8, "u3": 3})
+    both = ownership.united([one, other])
+    assert both.pods == [{"uid": "u1"}, {"uid": "u1"}, {"uid": "u3"}]
+    assert (both.replicasets, both.jobs) == ([{"replicaset": "r"}], [{"job_name": "j"}])
+    assert both.started_ms == {"u1": 2, "u2": 9, "u3": 3}
+    assert ownership.united([]) == ownership.OwnerSeries([], [], [], {})
+
+
+def test_a_node_is_there_whenever_any_server_saw_it() -> None:
+    one = ({"n1": np.array([10, 20]), "n2": np.array([5])}, {"n1": 1})
+    stamps, created = united([one, ({"n1": np.array([15, 20])}, {"n1": 2, "n2": 3})])
+    assert {node: at.tolist() for node, at in stamps.items()} == {"n1": [10, 15, 20], "n2": [5]}
+    assert created == {"n1": 2, "n2": 3}
+    assert united([]) == ({}, {})

@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError, SourceMalformed, SourceRejected, Source
 from pipeline.settings import ClusterSettings, HttpSettings, PrometheusEndpoint
 from pipeline.sources.grid import yearly
 from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.servers import Servers
 from pipeline.sources.pue import PueAnswer, PueFile, PueQuery, StatedPue, open_pue, published_pue
 from pipeline.tables import PUE
 from pipeline.window import EPOCH, Window, to_ms
@@ -111,13 +112,13 @@ def cluster(pue: object, **place: str) -> ClusterSettings:
     return ClusterSettings.model_validate({"name": "prod", "prometheus_url": "http://127.0.0.1:9", "pue": pue} | place)
 
 
-def server(url: str = "http://127.0.0.1:9", selector: str = "{}") -> PrometheusServer:
-    endpoint = PrometheusEndpoint(url=url, selector=selector)
-    return PrometheusServer(endpoint, HttpSettings(timeout_seconds=5, retry_seconds=0), {}, StillClock())
+def servers(url: str = "http://127.0.0.1:9", selector: str = "{}") -> Servers[PrometheusServer]:
+    endpoint, clock = PrometheusEndpoint(url=url, selector=selector), StillClock()
+    return Servers([[PrometheusServer(endpoint, HttpSettings(timeout_seconds=5, retry_seconds=0), {}, clock)]], clock)
 
 
 def test_a_constant_holds_for_every_hour_and_is_as_old_as_time() -> None:
-    stated = open_pue(cluster(1.3), server())
+    stated = open_pue(cluster(1.3), servers())
     assert isinstance(stated, StatedPue)
     (row,) = stated.rows(Window(NOON, NOON + 5 * HOUR)).to_pylist()
     assert (row["start_utc"], row["end_utc"], row["pue_ratio"]) == (NOON, NOON + 5 * HOUR, 1.3)
@@ -135,7 +136,7 @@ def test_a_constant_holds_for_every_hour_and_is_as_old_as_time() -> None:
 def test_what_a_cloud_publishes_holds_from_its_year_on(
     cloud: str, region: str, ratio: float, source: str, since: int | None
 ) -> None:
-    stated = open_pue(cluster({"published": True}, cloud=cloud, region=region), server())
+    stated = open_pue(cluster({"published": True}, cloud=cloud, region=region), servers())
     assert isinstance(stated, StatedPue)
     assert (stated.ratio, stated.source) == (ratio, source)
     year = since or 2019
@@ -160,9 +161,9 @@ def test_every_region_of_the_table_publishes_a_pue() -> None:
 
 def test_a_bad_file_or_expression_is_refused_when_it_is_opened(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read the PUE file"):
-        open_pue(cluster({"csv": str(tmp_path / "none.csv")}), server())
+        open_pue(cluster({"csv": str(tmp_path / "none.csv")}), servers())
     with pytest.raises(ConfigError, match=r"\$selector stands in braces"):
-        open_pue(cluster({"query": "facility_watts$selector"}), server())
+        open_pue(cluster({"query": "facility_watts$selector"}), servers())
 
 
 # --- a query
@@ -201,7 +202,7 @@ def url(
 
 
 def answer(query: str, url: str, hours: int = 6) -> PueAnswer:
-    (only,) = PueQuery(query, "prod", server(url, '{site="a"}')).fetch(Window(NOON, NOON + hours * HOUR), NOW)
+    (only,) = PueQuery(query, "prod", servers(url, '{site="a"}')).fetch(Window(NOON, NOON + hours * HOUR), NOW)
     assert only.rows.schema == PUE
     return only
 
@@ -245,7 +246,7 @@ def test_no_series_is_no_row(url: str) -> None:
 
 def test_a_long_span_is_asked_in_weeks_and_each_hour_once(url: str) -> None:
     window = Window(NOON - 30 * 24 * HOUR, NOON + 6 * HOUR)
-    answers = list(PueQuery(SITE, "prod", server(url, '{site="a"}')).fetch(window, NOW))
+    answers = list(PueQuery(SITE, "prod", servers(url, '{site="a"}')).fetch(window, NOW))
     assert len(answers) == 5
     rows = [row for found in answers for row in found.rows.to_pylist()]
     assert [(row["start_utc"] - NOON) // HOUR for row in rows] == [0, 1, 2, 4, 5]
@@ -268,3 +269,14 @@ def test_victoria_metrics_gives_the_same(tmp_path: Path, url: str) -> None:
 def test_a_server_that_refuses_is_told_apart(reply: Answer, error: type[Exception]) -> None:
     with misbehaving(reply) as odd, pytest.raises(error):
         answer("up", odd.url)
+
+
+def test_of_several_servers_the_first_with_an_answer_gives_the_pue(url: str) -> None:
+    """Each by its own selector: the first shard scrapes no power meter."""
+    clock, http = StillClock(), HttpSettings(timeout_seconds=5, retry_seconds=0)
+    endpoints = [
+        PrometheusEndpoint(url=url, selector=selector) for selector in ('{site="none"}', '{site="a"}', '{site="b"}')
+    ]
+    shards = [[PrometheusServer(endpoint, http, {}, clock)] for endpoint in endpoints]
+    (only,) = PueQuery(SITE, "prod", Servers(shards, clock)).fetch(Window(NOON, NOON + 6 * HOUR), NOW)
+    assert ratios(only) == ratios(answer(SITE, url))

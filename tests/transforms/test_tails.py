@@ -144,6 +144,15 @@ def test_a_tail_is_split_at_the_hour_it_crosses() -> None:
     assert tail(energy, "uid", hour=1) == pytest.approx(300)
 
 
+def test_a_tail_beyond_the_hour_is_still_its_pods() -> None:
+    at = [second + 15 for second in AT]
+    made = Stated()
+    made.node(line(100, at), line(50, at)).pod("uid", line(40, [s for s in at if s < clock("11:00")]))
+    rows = [row for row in fold_both_ways(made, 0, 2).rows.to_pylist() if row["pod_uid"] == "uid"]
+    assert [(row["namespace"], row["pod"], row["workload"]) for row in rows] == [("shop", "web", "web")] * 2
+    assert rows[1]["tail_joules"] == rows[1]["energy_joules"] > 0
+
+
 def test_a_pod_seen_once_has_no_tail_across_the_hour_for_another_cut_may_take_it_for_born() -> None:
     # 600 s after the sample before: hour 11, whose extract begins at 10:50, sees one of 200 J alone
     at = [second + 15 for second in AT]

@@ -19,6 +19,7 @@ from pipeline.sources.grid.steps import Step, vintages
 from pipeline.sources.grid.web import NothingThere, document, malformed
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import expression
+from pipeline.sources.prometheus.servers import Servers
 from pipeline.units import MS_PER_SECOND
 from pipeline.window import EPOCH, Clock, from_ms, to_ms
 
@@ -33,10 +34,10 @@ class PrometheusGauge:
     name = NAME
     warnings: Sequence[str] = ()
 
-    def __init__(self, table: GaugeTable, server: PrometheusServer, clock: Clock) -> None:
+    def __init__(self, table: GaugeTable, servers: Servers[PrometheusServer], clock: Clock) -> None:
         self.offers: frozenset[tuple[Signal, FactorType]] = frozenset({("average", table.factor_type)})
-        self._table, self._server, self._clock = table, server, clock
-        self._query = expression(table.query, server.matchers)
+        self._table, self._servers, self._clock = table, servers, clock
+        self._query = expression(table.query, servers.first.matchers)
 
     def zone_of(self, grid_zone: str) -> str:
         """A name for the rows: the expression decides what is read."""
@@ -54,15 +55,17 @@ class PrometheusGauge:
             return
         asked = Ask(ask.zone, hours.start, end, ask.signal, ask.factor_type)
         start_ms, last_ms, step_ms = to_ms(asked.start), to_ms(end - step), step // timedelta(milliseconds=1)
-        series = self._server.matrix(self._query, start_ms, last_ms, step_ms)
+        series = self._servers.first_answer(
+            lambda server: server.matrix(expression(self._table.query, server.matchers), start_ms, last_ms, step_ms)
+        )
         if not series:
-            raise NothingThere(f"{self._server.url} has no series of {self._query!r} from {asked.start:%FT%H:%MZ} on")
+            raise NothingThere(f"{self._servers.said} has no series of {self._query!r} from {asked.start:%FT%H:%MZ} on")
         result = [
             {"metric": labels, "values": [[ms / MS_PER_SECOND, repr(value)] for ms, value in samples]}
             for labels, samples in series
         ]
         span = {"start": start_ms / MS_PER_SECOND, "end": last_ms / MS_PER_SECOND, "step": step_ms / MS_PER_SECOND}
-        url = f"{self._server.url}/api/v1/query_range?{urlencode({'query': self._query, **span})}"
+        url = f"{self._servers.first.url}/api/v1/query_range?{urlencode({'query': self._query, **span})}"
         yield Payload(asked, url, json.dumps({"resultType": "matrix", "result": result}).encode(), now)
 
     def parse(self, payload: Payload) -> pa.Table:
@@ -86,7 +89,10 @@ class PrometheusGauge:
 
     def check(self, grid_zone: str) -> Iterator[str]:
         """What the expression gives now."""
-        answer = self._server.vector(self._query, to_ms(self._clock.now()))
+        now_ms = to_ms(self._clock.now())
+        answer = self._servers.first_answer(
+            lambda server: server.vector(expression(self._table.query, server.matchers), now_ms)
+        )
         yield f"{self._query} for {self.zone_of(grid_zone)}: {len(answer)} series now" + (
             "" if len(answer) == 1 else f", one is needed: {ADVICE}"
         )

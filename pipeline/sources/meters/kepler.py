@@ -10,6 +10,7 @@ the fold decides hour by hour.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import pyarrow as pa
@@ -57,6 +58,10 @@ GUEST_IDENTITY = pa.schema([*NODE_IDENTITY, ("vm_id", pa.string()), ("vm_name", 
 OUTSIDE_IDENTITY = pa.schema([*NODE_IDENTITY, ("level", pa.string()), ("id", pa.string())])
 POD_NAMES = pa.schema([("namespace", pa.string()), ("pod", pa.string())])
 NAME_LABELS = {"namespace": "pod_namespace", "pod": "pod_name"}
+LABELS = (  # all that identities are made of
+    "node_name", "instance", "zone", "pod_id", "pod_namespace", "pod_name", "container_id", "container_name", "vm_id",
+    "vm_name", "pid",
+)  # fmt: skip
 STATE = {"state": "state"}  # of a last total, `terminated`
 
 Level = Literal["pod", "container"]
@@ -88,7 +93,9 @@ def read(
     def blocks(metric: str, *conditions: Matcher) -> Iterator[Block]:
         yield from transport.blocks(selector(metric, *conditions, *matchers), start_ms, end_ms)
 
-    active, idle, raw = (understand(blocks(metric, ZONES), NODE_IDENTITY, _node_key) for metric in (ACTIVE, IDLE, RAW))
+    active, idle, raw = (
+        understand(blocks(metric, ZONES), NODE_IDENTITY, _node_key, labels=LABELS) for metric in (ACTIVE, IDLE, RAW)
+    )
     hidden = _hidden(active, idle)
     rare = any(component not in COMPONENTS for _, component in set(keys_of(active)) - hidden)
 
@@ -96,11 +103,11 @@ def read(
         metric: str, schema: pa.Schema, key_of: KeyOf, *conditions: Matcher, names: Mapping[str, str] = NO_NAMES
     ) -> Samples:
         def key(labels: Labels) -> Key | None:
-            return None if _node_key(labels) in hidden else key_of(labels)
+            return None if hidden and _node_key(labels) in hidden else key_of(labels)
 
         zones = (USUAL_ZONES, RARE_ZONES) if rare else (USUAL_ZONES,)
         parts = (block for zone in zones for block in blocks(metric, zone, *conditions))
-        return understand(parts, schema, key, names)
+        return understand(parts, schema, key, names, LABELS)
 
     pods = counters(PODS, POD_IDENTITY, _pod_key, names=NAME_LABELS if level == "container" else NAME_LABELS | STATE)
     containers = counters(CONTAINERS, CONTAINER_IDENTITY, _container_key, names=STATE) if level == "container" else None
@@ -129,6 +136,25 @@ def node_of(labels: Labels) -> str:
     return labels.get("node_name") or labels.get("instance", "").rsplit(":", 1)[0]
 
 
+def nodes_of(labels: pa.Table) -> list[str]:
+    """`node_of` of many series at once."""
+    nothing = [None] * labels.num_rows
+    names, instances = (
+        labels[name].to_pylist() if name in labels.column_names else nothing for name in ("node_name", "instance")
+    )
+    return [name or (instance or "").rsplit(":", 1)[0] for name, instance in zip(names, instances, strict=True)]
+
+
+def nodes(transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+    """Nodes with a counter of active energy, sorted; asked as `read` does.
+
+    Raises:
+        SourceError: as the transport.
+    """
+    blocks = transport.blocks(selector(ACTIVE, ZONES, *matchers), start_ms, end_ms)
+    return sorted({node for block in blocks for node in nodes_of(block.labels)})
+
+
 def _hidden(active: Samples, idle: Samples) -> set[Key]:
     """Zones never seen without a better one that holds or repeats them: whatever hour is asked, they cannot account."""
     keys = keys_of(active)
@@ -146,10 +172,14 @@ def _hidden(active: Samples, idle: Samples) -> set[Key]:
 
 
 def _node_key(labels: Labels) -> Key | None:
-    zone = labels.get("zone", "")
+    return _place(node_of(labels), labels.get("zone", ""))
+
+
+@lru_cache(maxsize=4096)
+def _place(node: str, zone: str) -> Key | None:
     if zone in WITHIN_PACKAGE or not zone:
         return None
-    return node_of(labels), zone if zone in RAPL_RANGES_JOULES else f"other/{zone}"
+    return node, zone if zone in RAPL_RANGES_JOULES else f"other/{zone}"
 
 
 def _below(labels: Labels, *rest: str | None) -> Key | None:

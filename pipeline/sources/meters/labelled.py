@@ -1,6 +1,6 @@
 """Series whose labels are understood: identities and names numbered, so that a counter's series and parts meet."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,11 @@ STAMP_SPAN = 1 << 41  # more milliseconds than any extract spans
 
 
 def understand(
-    blocks: Iterable[Block], identity: pa.Schema, key_of: KeyOf, names: Mapping[str, str] = NO_NAMES
+    blocks: Iterable[Block],
+    identity: pa.Schema,
+    key_of: KeyOf,
+    names: Mapping[str, str] = NO_NAMES,
+    labels: Sequence[str] | None = None,
 ) -> Samples:
     """Number identities and names over all blocks.
 
@@ -28,13 +32,15 @@ def understand(
         identity: columns of a key.
         key_of: a series' key; None for one that is not meant.
         names: column and label of each name.
+        labels: all that `key_of` looks at; None where it looks at any.
     """
+    looked_at = None if labels is None else {*labels, *names.values()}
     codes: dict[Key, int] = {}
     name_codes: dict[Key, int] = {}
     parts: list[tuple[NDArray[Any], ...]] = []
     for block in blocks:
         lengths = np.diff(block.offsets)
-        rows = [{k: v for k, v in row.items() if v is not None} for row in block.labels.to_pylist()]
+        rows = rows_of(block.labels, looked_at)
         keys = [key_of(row) for row in rows]
         code = np.array([-1 if key is None else codes.setdefault(key, len(codes)) for key in keys], dtype=np.int64)
         name = [
@@ -54,6 +60,15 @@ def understand(
     )
 
 
+def rows_of(labels: pa.Table, wanted: Collection[str] | None = None) -> list[Labels]:
+    """The labels of each series that has them; of `wanted` ones only."""
+    names = [name for name in labels.column_names if wanted is None or name in wanted]
+    if not names:
+        return [{} for _ in range(labels.num_rows)]
+    columns = [labels[name].to_pylist() for name in names]
+    return [{k: v for k, v in zip(names, row, strict=True) if v is not None} for row in zip(*columns, strict=True)]
+
+
 def _rows(codes: Iterable[Key], schema: pa.Schema) -> pa.Table:
     keys = list(codes)
     columns = [pa.array([key[i] for key in keys], schema.field(i).type) for i in range(len(schema))]
@@ -62,7 +77,7 @@ def _rows(codes: Iterable[Key], schema: pa.Schema) -> pa.Table:
 
 def keys_of(samples: Samples) -> list[Key]:
     """The identities, in the order of their codes."""
-    return [tuple(row.values()) for row in samples.identity.to_pylist()]
+    return list(zip(*(column.to_pylist() for column in samples.identity.columns), strict=True))
 
 
 def sound_stamps(samples: Samples, wanted: set[Key]) -> dict[Key, set[int]]:

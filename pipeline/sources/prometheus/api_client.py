@@ -1,34 +1,37 @@
 """The query API through prometheus-api-client: control plane, small queries, and the transport that works everywhere.
 
-An instant query with a range selector returns raw samples on every Prometheus-compatible store; `query_range` resamples
-and is used for a user's own expression, never for a meter. The library's own retries and time-outs are replaced (its
-default never times out, and a POST is never retried); label values are escaped by `selectors`, because the library
-splices them in raw.
+An instant query with a range selector returns raw samples on every Prometheus-compatible store (`raw_query` reads
+them); `query_range` resamples and is used for a user's own expression, never for a meter. The library's own retries and
+time-outs are replaced (its default never times out, and a POST is never retried); label values are escaped by
+`selectors`, because the library splices them in raw.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-import pyarrow as pa
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import MetricValueConversionError, PrometheusApiClientException
 from urllib3 import Retry
 
-from pipeline.errors import SourceMalformed, SourceRejected, SourceUnavailable
+from pipeline.errors import SourceError, SourceMalformed, SourceRejected
 from pipeline.samples import Block
 from pipeline.settings import HttpSettings, PrometheusEndpoint
+from pipeline.sources.prometheus.access import Access
+from pipeline.sources.prometheus.attempts import attempts
+from pipeline.sources.prometheus.limits import RawSession
+from pipeline.sources.prometheus.particulars import LOOKING_BACK, Particulars
+from pipeline.sources.prometheus.raw_blocks import MALFORMED
+from pipeline.sources.prometheus.raw_query import RawQuery, whole_only
 from pipeline.sources.prometheus.selectors import Matcher, parse_matchers
 from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
+from pipeline.sources.prometheus.splitting import Splitting
 from pipeline.units import MS_PER_SECOND
 from pipeline.window import Clock, from_ms
 
-FIRST_WAIT_SECONDS = 0.5
-MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, pa.ArrowException)  # what reading JSON raises
-NAME = "__name__"
 MOST_POINTS = 10_000
-LOOK_BACK = "5m"  # Prometheus' default; VictoriaMetrics else guesses from how samples lie, and fills wider gaps
+SAMPLE_BYTES = 36  # of JSON, about
+SHARE = 4  # of the largest answer, which is aimed at
 
 Labels = dict[str, str]
 Sample = tuple[int, float]
@@ -53,26 +56,24 @@ class PrometheusServer:
         self.url = endpoint.url
         self.matchers: tuple[Matcher, ...] = parse_matchers(endpoint.selector)
         self._clock, self._retry_seconds = clock, http.retry_seconds
-        self._session = BoundedSession(clock, http.timeout_seconds, http.max_response_mb * BYTES_PER_MB, on_warning)
-        self._session.headers["Accept-Encoding"] = "identity"
+        most_bytes, access = http.max_response_mb * BYTES_PER_MB, Access.of(endpoint, env)
+        self._session = BoundedSession(clock, http.timeout_seconds, most_bytes, on_warning, access)
+        raw_session = RawSession(clock, http.timeout_seconds, most_bytes, whole_only(self.url, on_warning), access)
+        for session in (self._session, raw_session):
+            session.headers["Accept-Encoding"] = "identity"
         self._header = partial(endpoint.header, env)  # read at each call: mounted tokens rotate
         self._client = PrometheusConnect(
             url=endpoint.url, session=self._session, headers=self._header(), retry=Retry(0), method="POST"
         )
+        self._particulars = Particulars()
+        self._raw = RawQuery(
+            self.url, raw_session, self._header, self._particulars, clock, http.retry_seconds, on_warning
+        )
+        self._splitting = Splitting(self.url, most_bytes // (SHARE * SAMPLE_BYTES), self._samples_per_minute)
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
-        """Raw samples with `start_ms <= stamp <= end_ms`; see `samples.Transport`.
-
-        Prometheus 3 ranges are left-open, 2.x closed: one millisecond more is asked for and what lies outside is
-        dropped.
-        """
-        answer = self._query(f"{selector}[{end_ms - start_ms + 1}ms]", end_ms)
-        try:
-            block = _block(answer, start_ms, end_ms)
-        except MALFORMED as error:
-            raise SourceMalformed(f"{self.url} does not answer {selector} with raw float samples") from error
-        if block is not None:
-            yield block
+        """Raw samples with `start_ms <= stamp <= end_ms`, in as many requests as the server wants."""
+        return self._splitting.blocks(self._raw.blocks, selector, start_ms, end_ms)
 
     def vector(self, query: str, at_ms: int) -> list[tuple[Labels, float]]:
         """The answer of an instant query that yields one value a series."""
@@ -110,14 +111,30 @@ class PrometheusServer:
             return None
         return data if isinstance(data, dict) else None
 
+    def _samples_per_minute(self, selector: str, start_ms: int, end_ms: int) -> float | None:
+        """The most that a minute of that span has, as far as a few looks tell; None where the server does not."""
+        span_ms = end_ms - start_ms
+        looks = f"sum(count_over_time({selector}[5m]))[{span_ms}ms:{span_ms // 4}ms]"
+        try:
+            answer = self.vector(f"max_over_time({looks})", end_ms)
+        except SourceError:  # of which samples were not asked for: reading them will say what it is
+            return None
+        return answer[0][1] / 5 if answer else None
+
     def _query(self, query: str, at_ms: int) -> list[dict[str, Any]]:
-        return self._series(query, lambda: self._client.custom_query(query, params={"time": _seconds(at_ms)}))
+        at = {"time": _seconds(at_ms)}
+        return self._series(
+            query, lambda: self._particulars.told(lambda more: self._client.custom_query(query, params={**at, **more}))
+        )
 
     def _query_range(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> list[dict[str, Any]]:
         start, end, step = from_ms(start_ms), from_ms(end_ms), _seconds(step_ms)
         exact = {"start": _seconds(start_ms), "end": _seconds(end_ms)}  # the library rounds to seconds
-        exact |= {"nocache": "1", "max_lookback": LOOK_BACK}  # to VictoriaMetrics
-        return self._series(query, lambda: self._client.custom_query_range(query, start, end, step, params=exact))
+
+        def ask(more: Mapping[str, str]) -> Any:  # noqa: ANN401 # the type of a JSON document
+            return self._client.custom_query_range(query, start, end, step, params={**exact, **more})
+
+        return self._series(query, lambda: self._particulars.told(ask, LOOKING_BACK))
 
     def _series(self, query: str, ask: Callable[[], Any]) -> list[dict[str, Any]]:
         def ask_as_now() -> Any:  # noqa: ANN401 # the type of a JSON document
@@ -135,38 +152,8 @@ class PrometheusServer:
         return answer
 
     def _attempts(self, ask: Callable[[], T]) -> T:
-        """Ask again while the server is unavailable, with growing pauses, within the budget of retries."""
-        deadline = self._clock.monotonic() + self._retry_seconds
-        wait_seconds = FIRST_WAIT_SECONDS
-        while True:
-            try:
-                return ask()
-            except SourceUnavailable as error:
-                pause = error.retry_after_seconds or wait_seconds
-                if self._clock.monotonic() + pause > deadline:
-                    raise
-            self._clock.sleep(pause)
-            wait_seconds *= 2
+        return attempts(ask, self._clock, self._retry_seconds)
 
 
 def _seconds(ms: int) -> str:
     return f"{ms / MS_PER_SECOND:.3f}"
-
-
-def _block(series: list[dict[str, Any]], start_ms: int, end_ms: int) -> Block | None:
-    if any("histograms" in item for item in series):
-        raise TypeError("native histograms")
-    series = [item for item in series if item["values"]]
-    if not series:
-        return None
-    lengths = np.array([len(item["values"]) for item in series])
-    pairs = [pair for item in series for pair in item["values"]]
-    seconds = np.array([float(pair[0]) for pair in pairs])
-    stamps = np.rint(seconds * MS_PER_SECOND).astype(np.int64)
-    values = np.array([float(pair[1]) for pair in pairs])
-    inside = (stamps >= start_ms) & (stamps <= end_ms)
-    kept = np.bincount(np.repeat(np.arange(len(series)), lengths)[inside], minlength=len(series))
-    names = sorted({name for item in series for name in item["metric"]} | {NAME})
-    labels = pa.table({name: pa.array([item["metric"].get(name) for item in series], pa.string()) for name in names})
-    labels = labels.drop_columns([NAME])  # dropped, not left out: a table without any column keeps its rows so
-    return Block(labels, np.concatenate(([0], np.cumsum(kept))).astype(np.int64), stamps[inside], values[inside])

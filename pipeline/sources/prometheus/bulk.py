@@ -7,13 +7,20 @@ from typing import NamedTuple
 from pipeline.errors import SourceRejected, SourceUnavailable
 from pipeline.samples import Block
 from pipeline.settings import HttpSettings, PrometheusEndpoint
+from pipeline.sources.prometheus.access import Access
 from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.export import Export
 from pipeline.sources.prometheus.external_labels import external_labels, queries
+from pipeline.sources.prometheus.limits import RawSession
+from pipeline.sources.prometheus.raw_query import whole_only
 from pipeline.sources.prometheus.remote_read import RemoteRead
-from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
+from pipeline.sources.prometheus.session import BYTES_PER_MB
+from pipeline.sources.prometheus.splitting import Splitting
 from pipeline.window import Clock
 
-QUERY, REMOTE_READ = "query", "remote_read"
+QUERY, EXPORT, REMOTE_READ = "query", "export", "remote_read"
+CHUNK_SAMPLE_BYTES, LINE_SAMPLE_BYTES = 10, 40  # about
+SHARE = 2  # of the largest answer, which is aimed at
 MOST_SPLIT = 4  # labels: each of them doubles the queries of a request
 
 
@@ -25,7 +32,7 @@ class Choice(NamedTuple):
 
 
 class BulkServer(PrometheusServer):
-    """A `PrometheusServer` that reads `blocks` by remote read where the server streams it."""
+    """A `PrometheusServer` that reads `blocks` by remote read or by export, where the server has one of them."""
 
     def __init__(
         self,
@@ -36,41 +43,56 @@ class BulkServer(PrometheusServer):
         on_warning: Callable[[str], None],
     ) -> None:
         super().__init__(endpoint, http, env, clock, on_warning)
-        query_api = PrometheusServer(endpoint, http, env, clock, on_warning)
         self._wanted = endpoint.transport
-        session = BoundedSession(clock, http.timeout_seconds, http.max_response_mb * BYTES_PER_MB, on_warning)
+        most_bytes = http.max_response_mb * BYTES_PER_MB
+        session = RawSession(
+            clock, http.timeout_seconds, most_bytes, whole_only(self.url, on_warning), Access.of(endpoint, env)
+        )
+        query_api = PrometheusServer(endpoint, http, env, clock, on_warning)
         self._remote = RemoteRead(endpoint.url, session, self._header, http, clock, query_api, on_warning)
+        self._remote_splitting = Splitting(self.url, most_bytes // (SHARE * CHUNK_SAMPLE_BYTES))
+        self._export = Export(endpoint.url, session, self._header, http, clock, on_warning)
+        self._export_splitting = Splitting(
+            self.url, most_bytes // (SHARE * LINE_SAMPLE_BYTES), self._samples_per_minute
+        )
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         """Raw samples with `start_ms <= stamp <= end_ms`; see `samples.Transport`."""
-        if self.choice.transport == QUERY:
-            return super().blocks(selector, start_ms, end_ms)
-        return self._remote.blocks(selector, start_ms, end_ms)
+        if self.choice.transport == REMOTE_READ:
+            return self._remote_splitting.blocks(self._remote.blocks, selector, start_ms, end_ms)
+        if self.choice.transport == EXPORT:
+            return self._export_splitting.blocks(self._export.blocks, selector, start_ms, end_ms)
+        return super().blocks(selector, start_ms, end_ms)
 
     @cached_property
     def choice(self) -> Choice:
         """The transport of `blocks`, found out once: by what the server can do, not by what it is called.
 
         Raises:
-            SourceError: remote read is all that the config allows, and the server does not stream it.
+            SourceError: the config allows one that the server does not have.
         """
         if self._wanted == QUERY:
             return Choice(QUERY, "the config says so")
-        try:
-            refusal = self._remote.refusal()
-        except SourceUnavailable as error:
-            if self._wanted == REMOTE_READ:
-                raise
-            refusal = str(error)
-        if refusal is not None:
-            if self._wanted == REMOTE_READ:
-                raise SourceRejected(
-                    f'{self.url} has no streamed remote read ({refusal}): set transport = "auto" for it'
-                )
-            return Choice(QUERY, f"no streamed remote read: {refusal}")
-        return self._with_labels_understood()
+        if self._wanted == REMOTE_READ:
+            self._insist(self._remote.refusal(), "streamed remote read")
+            return self._by_remote_read()
+        if self._wanted == EXPORT:
+            self._insist(self._export.refusal(), "export")
+            return Choice(EXPORT, "the config says so")
+        refusal = _now_or_never(self._remote.refusal)
+        found = Choice(QUERY, f"no streamed remote read: {refusal}") if refusal else self._by_remote_read()
+        if found.transport == REMOTE_READ:
+            return found
+        refusal = _now_or_never(self._export.refusal)
+        if refusal is None:
+            return Choice(EXPORT, f"the server exports; {found.reason}")
+        return Choice(QUERY, f"{found.reason}; no export: {refusal}")
 
-    def _with_labels_understood(self) -> Choice:
+    def _insist(self, refusal: str | None, what: str) -> None:
+        if refusal is not None:
+            raise SourceRejected(f'{self.url} has no {what} ({refusal}): set transport = "auto" for it')
+
+    def _by_remote_read(self) -> Choice:
         """Remote read, if what the server adds to its answers can be taken off again."""
         config = (self.status("config") or {}).get("yaml")
         external = external_labels(config) if isinstance(config, str) else None
@@ -92,3 +114,11 @@ class BulkServer(PrometheusServer):
             return value in answer["data"]
         except (SourceRejected, ValueError, KeyError, TypeError):
             return True
+
+
+def _now_or_never(refusal: Callable[[], str | None]) -> str | None:
+    """Why a server does not offer something, its being unavailable among the reasons."""
+    try:
+        return refusal()
+    except SourceUnavailable as error:
+        return str(error)

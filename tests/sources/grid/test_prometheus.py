@@ -17,6 +17,7 @@ from pipeline.sources.grid.contract import Ask, Payload, Provider
 from pipeline.sources.grid.prometheus import PrometheusGauge
 from pipeline.sources.grid.web import NothingThere
 from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.servers import Servers
 from pipeline.tables import INTENSITY
 from pipeline.window import to_ms
 from tests.conftest import RealClock
@@ -75,7 +76,7 @@ def gauge(
     endpoint = PrometheusEndpoint.model_validate({"url": url, "selector": selector, "bearer_token_env": "TOKEN"})
     clock = StoppedClock(now)
     server = PrometheusServer(endpoint, HttpSettings(timeout_seconds=5, retry_seconds=0), {"TOKEN": TOKEN}, clock)
-    return PrometheusGauge(GaugeTable.model_validate({"query": query} | table), server, clock)
+    return PrometheusGauge(GaugeTable.model_validate({"query": query} | table), Servers([[server]], clock), clock)
 
 
 def ask(hours: int = 1, start: datetime = NOON) -> Ask:

@@ -20,7 +20,8 @@ class StreamingServer(Misbehaving):
     def _serve(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         line, body = handler.rfile, handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         self.bodies.append(body)
-        handler.rfile = io.BytesIO(b"-" * len(body))
+        is_form = (handler.headers.get("Content-Type") or "").startswith("application/x-www-form-urlencoded")
+        handler.rfile = io.BytesIO(body if is_form else b"-" * len(body))
         try:
             super()._serve(handler)
         finally:

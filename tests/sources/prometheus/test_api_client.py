@@ -15,6 +15,7 @@ from pipeline.demo.transport import FleetTransport
 from pipeline.errors import ConfigError, SourceError, SourceMalformed, SourceRejected, SourceUnavailable
 from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.api_client import PrometheusServer
+from pipeline.sources.prometheus.particulars import WHOLE
 from pipeline.sources.prometheus.selectors import Matcher, selector
 from tests.conftest import RealClock
 from tests.misbehaving import (
@@ -172,11 +173,12 @@ def test_a_status_page_that_is_not_there_is_none_and_one_that_is_there_is_read(
     assert str((prometheus_only.status("buildinfo") or {})["version"]).count(".") == 2
 
 
-def test_the_response_limit_holds_on_a_real_server(small_fleet_prometheus: RunningServer, small_fleet: Fleet) -> None:
+def test_the_response_limit_of_an_expression_holds_on_a_real_server(
+    small_fleet_prometheus: RunningServer, small_fleet: Fleet
+) -> None:
     limited = connect(small_fleet_prometheus.url, max_response_mb=1)
-    start_ms = small_fleet.spec.start_ms
     with pytest.raises(SourceRejected, match=r"raise http\.max_response_mb"):
-        list(limited.blocks('{__name__=~"k.+"}', start_ms, start_ms + 3 * 3_600_000))
+        limited.matrix('{__name__=~"k.+"}', small_fleet.spec.start_ms, small_fleet.spec.start_ms + 3_600_000, 1_000)
 
 
 BLOCKS = [
@@ -302,7 +304,8 @@ def test_queries_travel_by_post_to_the_query_api_with_the_time_in_milliseconds()
         list(connect(store.url).blocks('m{a="b"}', 1_000_001, 2_000_123))
     (asked,) = store.asked
     assert (asked.method, asked.path) == ("POST", "/api/v1/query")
-    assert asked.parameters == {"query": 'm{a="b"}[1000123ms]', "time": "2000.123"}
+    assert asked.parameters == {"query": 'm{a="b"}[1000123ms]', "time": "2000.123", **WHOLE}
+    assert asked.headers["accept-encoding"] == "identity"
 
 
 def _library_exceptions() -> list[type[Exception]]:
@@ -323,8 +326,8 @@ def test_the_library_has_the_exceptions_that_we_know() -> None:
 @pytest.mark.parametrize("kind", _library_exceptions(), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize(
     "ask",
-    [lambda server: server.vector("m", 0), lambda server: list(server.blocks("m{}", 0, 1))],
-    ids=["vector", "blocks"],
+    [lambda server: server.vector("m", 0), lambda server: server.matrix("m{}", 0, 1, 1)],
+    ids=["vector", "matrix"],
 )
 def test_no_exception_of_the_library_reaches_a_caller(
     kind: type[Exception], ask: Callable[[PrometheusServer], object], monkeypatch: pytest.MonkeyPatch
@@ -332,7 +335,8 @@ def test_no_exception_of_the_library_reaches_a_caller(
     def fail(*_: object, **__: object) -> None:
         raise kind("HTTP Status Code 418 (b'a long body')")
 
-    monkeypatch.setattr(prometheus_api_client.PrometheusConnect, "custom_query", fail)
+    for name in ("custom_query", "custom_query_range"):
+        monkeypatch.setattr(prometheus_api_client.PrometheusConnect, name, fail)
     with pytest.raises(SourceMalformed) as caught:
         ask(connect("http://127.0.0.1:1"))
     assert "418" not in str(caught.value)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.demo.fleet import Fleet, churning, mixed, simulate
@@ -16,13 +17,15 @@ from pipeline.meters import METERS
 from pipeline.settings import HttpSettings, PrometheusEndpoint, Settings
 from pipeline.site import Site, open_site
 from pipeline.sources.prometheus.bulk import BulkServer
+from pipeline.sources.prometheus.kernels import NUMPY
 from pipeline.transforms.energy import Energy
 from pipeline.window import HOUR, Window
 from tests.conftest import RealClock
 from tests.misbehaving import HISTOGRAM, NOT_JSON, ONE_SERIES, Answer, data, failure
 from tests.sources.prometheus.streaming_server import STREAM, streaming
+from tests.sources.prometheus.victoria import import_fleet, victoria
 from tests.test_additivity import fold_extract, starts_of
-from tests.transforms.made import differences, joined
+from tests.transforms.made import TABLES, differences, joined
 
 START = datetime(2026, 11, 1, 22, tzinfo=UTC)
 HOURS = 3
@@ -54,13 +57,13 @@ def server(url: str, transport: str = "auto") -> BulkServer:
 def test_a_server_that_does_not_stream_gets_the_query_api_or_is_refused_as_the_config_says(
     answer: Answer, reason: str
 ) -> None:
-    with streaming(answer, ONE_SERIES) as odd:
+    with streaming(answer, Answer(404), ONE_SERIES) as odd:
         auto = server(odd.url)
         assert auto.choice.transport == "query"
         assert reason in auto.choice.reason
         (block,) = auto.blocks("m{}", 0, 2_000_000)
         assert block.values.tolist() == [1.0, 2.5]
-        assert [asked.path for asked in odd.asked] == ["/api/v1/read", "/api/v1/query"]
+        assert [asked.path for asked in odd.asked] == ["/api/v1/read", "/api/v1/export", "/api/v1/query"]
     with streaming(answer) as odd, pytest.raises(SourceError) as caught:
         server(odd.url, "remote_read").blocks("m{}", 0, 2_000_000)
     assert odd.url in str(caught.value)
@@ -116,9 +119,12 @@ def test_histograms_that_the_query_api_does_not_give_as_floats_are_an_error() ->
         list(server(odd.url, "query").blocks("m{}", 0, 2_000_000))
 
 
-def test_a_victoria_metrics_gets_the_query_api(victoria_metrics: RunningServer) -> None:
+def test_a_victoria_metrics_exports(victoria_metrics: RunningServer) -> None:
     choice = server(victoria_metrics.url).choice
-    assert choice == ("query", "no streamed remote read: /api/v1/read answers 400")
+    assert choice == ("export", "the server exports; no streamed remote read: /api/v1/read answers 400")
+    assert server(victoria_metrics.url, "export").choice == ("export", "the config says so")
+    with pytest.raises(SourceRejected, match=r"no streamed remote read .*: set transport"):
+        _ = server(victoria_metrics.url, "remote_read").choice
 
 
 # every meter, and the promises, over both
@@ -150,7 +156,10 @@ def settings(url: str, folder: Path, transport: str) -> Settings:
 
 
 def sites(url: str, folder: Path, clock: RealClock) -> dict[str, Site]:
-    return {t: open_site("demo", settings(url, folder, t), {}, clock) for t in ("query", "remote_read", "auto")}
+    """By transport; `remote_read` decodes as a default install does, `auto` with all that is installed."""
+    found = {t: open_site("demo", settings(url, folder, t), {}, clock) for t in ("query", "remote_read", "auto")}
+    found["remote_read"].server._remote._kernels = lambda: NUMPY
+    return found
 
 
 def test_every_meter_folds_to_equal_joules_over_both_transports(
@@ -167,6 +176,47 @@ def test_every_meter_folds_to_equal_joules_over_both_transports(
                 meters.add(meter)
     assert found["auto"].server.choice.transport == "remote_read"
     assert meters == (set(METERS) if len(meters) > 1 else {"kepler"})
+
+
+@pytest.fixture(scope="module")
+def stored(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same fleet in a VictoriaMetrics."""
+    folder = tmp_path_factory.mktemp("stored") / "victoria"
+    with victoria(folder, "-dedup.minScrapeInterval=1ms", "-search.latencyOffset=1s") as running:
+        import_fleet(running.url, fleet)
+        yield running.url
+
+
+def test_every_meter_folds_to_the_same_joules_whichever_server_and_transport_brings_its_samples(
+    url: str, stored: str, fleet: Fleet, tmp_path: Path, clock: RealClock
+) -> None:
+    ways = [(stored, "export"), (stored, "query"), (stored, "auto"), (url, "query")]
+    found = [open_site("demo", settings(where, tmp_path, way), {}, clock) for where, way in ways]
+    assert [site.server.choice.transport for site in found] == ["export", "query", "export", "query"]
+    rows = 0
+    for hour in fleet.spec.window.hours():
+        first, *others = [site.fold_meters(Window.of_hour(hour)) for site in found]
+        for fold in others:
+            assert set(fold) == set(first)
+            for meter in first:
+                rows += first[meter].energy.rows.num_rows
+                assert_same_joules(first[meter].energy, fold[meter].energy)
+    assert rows > 0
+
+
+def assert_same_joules(one: Energy, other: Energy) -> None:
+    """To 1e-9: a VictoriaMetrics keeps decimals, so the last bit of a value may differ, and with it that of a rest."""
+    for name, key in TABLES:
+        order = [(column, "ascending") for column in key]
+        tables = [getattr(energy, name).sort_by(order) for energy in (one, other)]
+        assert tables[0].num_rows == tables[1].num_rows
+        for column in tables[0].column_names:
+            left, right = (table[column].to_pylist() for table in tables)
+            if isinstance(next((value for value in left if value is not None), None), float):
+                left, right = (np.array(cells, dtype=np.float64) for cells in (left, right))
+                np.testing.assert_allclose(left, right, rtol=1e-9, atol=1e-9, err_msg=column)
+            else:
+                assert left == right, column
 
 
 def test_p1_and_p2_hold_over_remote_read(url: str, fleet: Fleet, tmp_path: Path, clock: RealClock) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from pipeline.sources.prometheus.chunk_stream import ChunkStream, Given
 from pipeline.sources.prometheus.external_labels import Query
 from pipeline.sources.prometheus.frames import DamagedError
+from pipeline.sources.prometheus.kernels import NUMPY, Kernels
 from pipeline.sources.prometheus.selectors import Matcher
-from pipeline.sources.prometheus.xor_chunks import decode
 from tests.sources.prometheus.chunk_writer import (
     FLOAT_HISTOGRAM,
     HISTOGRAM,
@@ -26,6 +27,7 @@ from tests.sources.prometheus.chunk_writer import (
     series,
     varint,
 )
+from tests.sources.prometheus.every_kernels import EVERY
 from tests.sources.series import rows
 
 START, END = 1_793_520_000_000, 1_793_523_600_000
@@ -55,16 +57,32 @@ def read(
     given: Given | None = None,
     queries: Sequence[Query] = PLAIN,
 ) -> Found:
-    stream = ChunkStream(START, END, queries, decode)
-    found: Found = {}
+    """What comes of an answer, which must be the same whatever does the work."""
+    given = given if given is not None else Given()
     batches = [answer] if isinstance(answer, bytes) else answer
-    for block in stream.blocks(batches, given if given is not None else Given()):
-        assert all(block.labels.column(name).null_count < block.labels.num_rows for name in block.labels.column_names)
-        for labels, samples in rows(block):
-            assert samples, "a series without samples has no row"
-            assert labels not in found
-            found[labels] = samples
+    outcomes = [_outcome(batches, deepcopy(given), queries, *kernels.values) for kernels in EVERY]
+    found, after, error = outcomes[0]
+    assert len({(repr(found), repr(after), type(error)) for found, after, error in outcomes}) == 1
+    if error is not None:
+        raise error
+    given.__dict__.update(after.__dict__)
     return found
+
+
+def _outcome(
+    batches: list[bytes], given: Given, queries: Sequence[Query], kernels: Kernels
+) -> tuple[Found, Given, Exception | None]:
+    found: Found = {}
+    try:
+        for block in ChunkStream(START, END, queries, kernels).blocks(batches, given):
+            assert all(block.labels[name].null_count < block.labels.num_rows for name in block.labels.column_names)
+            for labels, samples in rows(block):
+                assert samples, "a series without samples has no row"
+                assert samples[0] > found.get(labels, [(-1, 0.0)])[-1]
+                found.setdefault(labels, []).extend(samples)
+    except (DamagedError, ValueError) as error:
+        return found, given, error
+    return found, given, None
 
 
 def key(**labels: str) -> tuple[tuple[str, str], ...]:
@@ -167,7 +185,7 @@ def test_a_chunk_of_another_type_is_never_decoded_and_its_series_left_to_another
 def test_what_was_given_before_an_answer_broke_off_is_not_given_again() -> None:
     given = Given()
     parts = [told({"a": "1"}, packed(A)), told({"a": "2"}, packed(B)), told({"a": "3"}, packed(C))]
-    stream = ChunkStream(START, END, PLAIN, decode)
+    stream = ChunkStream(START, END, PLAIN, NUMPY)
     blocks = stream.blocks([parts[0], parts[1], parts[2][:-5]], given)
     assert rows(next(blocks)) == [(key(a="1"), A)]
     with pytest.raises(DamagedError):
@@ -175,11 +193,58 @@ def test_what_was_given_before_an_answer_broke_off_is_not_given_again() -> None:
     assert read(b"".join(parts), given) == {key(a="2"): B, key(a="3"): C}
 
 
-def test_a_series_in_two_places_is_malformed() -> None:
-    twice = [told({"a": "1"}, packed(A)), told({"a": "2"}, packed(B)), told({"a": "1"}, packed(C))]
-    for answer in (twice, b"".join(twice)):
+FIRST, SECOND, THIRD = A[:40], A[40:70], A[70:]
+
+
+def back(first: Points, again: Points) -> list[bytes]:
+    """Frames of a series that comes back after another one."""
+    return [told({"a": "1"}, packed(first)), told({"a": "2"}, packed(B)), told({"a": "1"}, packed(again))]
+
+
+def test_a_series_that_comes_back_goes_on_where_it_was() -> None:
+    batches = [*back(FIRST, SECOND), told({"a": "4"}, packed(C)), told({"a": "1"}, packed(THIRD))]
+    wanted = {key(a="1"): A, key(a="2"): B, key(a="4"): C}
+    assert read(batches) == wanted
+    assert read(b"".join(batches)) == wanted
+
+
+def test_within_a_batch_the_parts_of_a_series_may_come_in_any_order() -> None:
+    batch = b"".join(back(SECOND, FIRST + SECOND[:3])) + told({"a": "4"}, packed(C))
+    assert read(batch) == {key(a="1"): FIRST + SECOND, key(a="2"): B, key(a="4"): C}
+
+
+def test_a_series_that_comes_back_with_samples_before_those_given_is_malformed() -> None:
+    end = told({"a": "4"}, packed(C))
+    for again in (FIRST, FIRST[-1:], SECOND[:1] + FIRST[:1]):
         with pytest.raises(ValueError, match="two places"):
-            read(answer)
+            read([*back(SECOND, again), end])
+    read([*back(FIRST, SECOND), end])
+
+
+def test_a_second_attempt_gives_what_is_new_of_a_series_that_comes_back() -> None:
+    batches = [*back(FIRST, SECOND), told({"a": "4"}, packed(C)), told({"a": "1"}, packed(THIRD))]
+    for through in range(len(batches) + 1):
+        given = Given()
+        stream = ChunkStream(START, END, PLAIN, NUMPY)
+        came: Found = {}
+        with contextlib.suppress(DamagedError):
+            for block in stream.blocks([*batches[:through], b"\xff"], given):
+                for labels, samples in rows(block):
+                    came.setdefault(labels, []).extend(samples)
+        for labels, samples in read(batches, given).items():
+            came.setdefault(labels, []).extend(samples)
+        assert came == {key(a="1"): A, key(a="2"): B, key(a="4"): C}
+
+
+def test_a_series_that_is_read_apart_comes_once_however_often_it_is_told() -> None:
+    foreign = told({"a": "1"}, [chunk([], HISTOGRAM, b"\x00\x01")])
+    others = [told({"a": "2"}, packed(B)), told({"a": "4"}, packed(C))]
+    given = Given()
+    for _ in range(2):
+        read([foreign, *others, told({"a": "1"}, packed(A)), told({"a": "5"}, packed(A)), foreign], given)
+    assert given.foreign == [{"__name__": "m", "a": "1"}]
+    with pytest.raises(ValueError, match="two places"):
+        read([told({"a": "1"}, packed(A)), *others, foreign])
 
 
 def test_external_labels_are_taken_off_where_the_server_added_them() -> None:
@@ -198,6 +263,28 @@ def test_external_labels_are_taken_off_where_the_server_added_them() -> None:
 def test_labels_that_some_series_lack_or_that_are_empty_are_null() -> None:
     answer = told({"a": "", "b": "ü→"}, packed(A)) + told({"c": "x" * 300}, packed(B))
     assert read(answer) == {key(b="ü→"): A, key(c="x" * 300): B}
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9) | st.sampled_from(
+    ["x" * 127, "y" * 128]
+)
+NAMES = st.lists(st.sampled_from(["a", "b", "c" * 127, "d" * 128, "e" * 130, "ü", "zone"]), unique=True, max_size=4)
+
+
+@settings(deadline=None, max_examples=100)
+@given(data=st.data(), names=NAMES, alike=st.booleans())
+def test_labels_of_any_length_come_whether_all_series_have_the_same_or_not(
+    data: st.DataObject,
+    names: list[str],
+    alike: bool,  # noqa: FBT001 # drawn
+) -> None:
+    wanted: Found = {}
+    for number_ in range(4):
+        own = names if alike else data.draw(NAMES)
+        labels = {name: data.draw(TEXTS) for name in own} | {"number": str(number_)}
+        wanted[key(**labels)] = points(number_ + 1)
+    answer = b"".join(told(dict(labels), packed(samples)) for labels, samples in wanted.items())
+    assert read(answer) == wanted
 
 
 CUTS = [1, 3, 4, 5, 20, len(THREE) - 1, len(told({"a": "1"}, packed(A))) + 3]

@@ -6,8 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.sources.prometheus import protobuf
-from pipeline.sources.prometheus.protobuf import CONTENT, VARINT, fields, varints
+from pipeline.sources.prometheus.kernels import NUMPY, Kernels
+from pipeline.sources.prometheus.protobuf import CONTENT, VARINT, varints
 from tests.sources.prometheus.chunk_writer import field, number, varint
+from tests.sources.prometheus.every_kernels import EVERY
+
+every = pytest.mark.parametrize("kernels", EVERY)
 
 NUMBERS = st.integers(0, 2**64 - 1)
 ONE = st.one_of(
@@ -20,12 +24,14 @@ ONE = st.one_of(
 
 def laid(messages: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ends = np.cumsum([len(message) for message in messages], dtype=np.int64)
-    starts = ends - [len(message) for message in messages]
+    starts = ends - np.array([len(message) for message in messages], dtype=np.int64)
     return np.frombuffer(b"".join(messages), np.uint8), starts, ends
 
 
-@given(st.lists(st.lists(ONE, max_size=6), max_size=6))
+@every
+@given(messages=st.lists(st.lists(ONE, max_size=6), max_size=6))
 def test_all_fields_of_all_messages_are_found_in_order(
+    kernels: Kernels,
     messages: list[list[tuple[int, int, int | bytes]]],
 ) -> None:
     written = [
@@ -36,7 +42,7 @@ def test_all_fields_of_all_messages_are_found_in_order(
         for message in messages
     ]
     body, starts, ends = laid(written)
-    found = fields(body, starts, ends)
+    found = kernels.fields(body, starts, ends)
     listed = [
         (owner, wire, n, value if wire == VARINT else body[start:end].tobytes())
         for owner, n, wire, start, end, value in zip(*(c.tolist() for c in found), strict=True)
@@ -58,6 +64,7 @@ def test_what_is_written_here_is_what_the_slow_writer_writes(value: int, content
     assert protobuf.content_field(2, content) == field(2, content)
 
 
+@every
 @pytest.mark.parametrize(
     ("message", "says"),
     [
@@ -71,20 +78,33 @@ def test_what_is_written_here_is_what_the_slow_writer_writes(value: int, content
         (b"\x0f\x01", "no known type"),
     ],
 )
-def test_what_is_no_message_is_told(message: bytes, says: str) -> None:
+def test_what_is_no_message_is_told(message: bytes, says: str, kernels: Kernels) -> None:
     body, starts, ends = laid([field(1, b"fine"), message])
     with pytest.raises(ValueError, match=says):
-        fields(body, starts, ends)
+        kernels.fields(body, starts, ends)
 
 
-def test_a_field_that_reaches_into_the_next_message_is_no_field() -> None:
+@every
+def test_a_field_that_reaches_into_the_next_message_is_no_field(kernels: Kernels) -> None:
     body = np.frombuffer(b"\x0a\x05ab" + field(1, b"next"), np.uint8)
     with pytest.raises(ValueError, match="beyond the end of its message"):
-        fields(body, np.array([0, 4]), np.array([4, 10]))
+        kernels.fields(body, np.array([0, 4]), np.array([4, 10]))
 
 
 def test_a_field_of_another_type_than_it_must_have_is_told() -> None:
-    found = fields(*laid([number(4, 7)]))
+    found = NUMPY.fields(*laid([number(4, 7)]))
     with pytest.raises(ValueError, match="field 4 is of another type"):
         found.of(4, CONTENT)
     assert found.of(4, VARINT).value.tolist() == [7]
+
+
+@every
+@given(messages=st.lists(st.binary(max_size=40), max_size=4))
+def test_noise_has_one_outcome(kernels: Kernels, messages: list[bytes]) -> None:
+    def outcome(of: Kernels) -> list[list[int]] | None:
+        try:
+            return [column.tolist() for column in of.fields(*laid(messages))]
+        except ValueError:
+            return None
+
+    assert outcome(kernels) == outcome(NUMPY)

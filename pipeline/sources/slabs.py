@@ -1,0 +1,120 @@
+"""Several hours of one server's samples, read once and handed out hour by hour, and to folds of some nodes at a time.
+
+Neighbouring hours look at the same twenty minutes, and each request costs its labels: hours read together cost less.
+What an hour gets is what it would have got alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.samples import Block, Bools, Int64s, Transport
+
+NodesOf = Callable[[pa.Table], Sequence[str]]
+
+
+class Shares:
+    """A slab's series in groups of nodes, each node in one; nodes that nobody named are in the first.
+
+    Args:
+        slab: where all samples are.
+        nodes_of: the node of each series, by the labels.
+        groups: the nodes of all groups but the first.
+    """
+
+    def __init__(self, slab: "Slab", nodes_of: NodesOf, groups: Sequence[Sequence[str]]) -> None:
+        self._slab, self._nodes_of = slab, nodes_of
+        self._group_of = {node: number for number, group in enumerate(groups, 1) for node in group}
+        self._known: dict[int, tuple[Block, Int64s]] = {}
+
+    def blocks(self, group: int, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
+        """The samples of one group, as `samples.Transport` gives those of all."""
+        for block in self._slab.held(selector, start_ms, end_ms):
+            yield from cut(block, start_ms, end_ms, self._groups_of(block) == group)
+
+    def _groups_of(self, block: Block) -> Int64s:
+        if id(block) not in self._known:
+            self._known[id(block)] = block, self._found(block)  # with the block, so that its id stays its own
+        return self._known[id(block)][1]
+
+    def _found(self, block: Block) -> Int64s:
+        return np.array([self._group_of.get(node, 0) for node in self._nodes_of(block.labels)], dtype=np.int64)
+
+
+class Share(NamedTuple):
+    """One group; implements `samples.Transport`."""
+
+    shares: Shares
+    group: int
+
+    def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
+        """See `samples.Transport`."""
+        return self.shares.blocks(self.group, selector, start_ms, end_ms)
+
+
+class Slab:
+    """A server's samples from one stamp to another, kept as they are asked for; implements `samples.Transport`.
+
+    Args:
+        transport: reads them.
+        start_ms: first stamp.
+        end_ms: last stamp. What lies outside is read and not kept.
+
+    Attributes:
+        samples: how many are kept.
+    """
+
+    def __init__(self, transport: Transport, start_ms: int, end_ms: int) -> None:
+        self.samples = 0
+        self._transport, self._start_ms, self._end_ms = transport, start_ms, end_ms
+        self._kept: dict[str, list[Block]] = {}
+
+    def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
+        """See `samples.Transport`."""
+        for block in self.held(selector, start_ms, end_ms):
+            yield from cut(block, start_ms, end_ms, None)
+
+    def held(self, selector: str, start_ms: int, end_ms: int) -> Sequence[Block]:
+        """Blocks that hold at least the samples from one stamp to another.
+
+        Raises:
+            SourceError: as the transport.
+        """
+        if start_ms < self._start_ms or end_ms > self._end_ms:
+            return list(self._transport.blocks(selector, start_ms, end_ms))
+        if selector not in self._kept:
+            blocks = list(self._transport.blocks(selector, self._start_ms, self._end_ms))
+            self._kept[selector] = blocks
+            self.samples += sum(len(block.values) for block in blocks)
+        return self._kept[selector]
+
+
+def cut(block: Block, start_ms: int, end_ms: int, chosen: Bools | None) -> Iterator[Block]:
+    """The block that has only `start_ms <= stamp <= end_ms`, and only `chosen` series; none where nothing is left."""
+    rows = np.arange(block.labels.num_rows) if chosen is None else np.flatnonzero(chosen)
+    low, high = block.offsets[rows], block.offsets[rows + 1]
+    low = _first(block.stamps_ms, low, high, start_ms)
+    high = _first(block.stamps_ms, low, high, end_ms + 1)
+    held = high > low
+    if not held.any():
+        return
+    rows, low, sizes = rows[held], low[held], (high - low)[held]
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    at = np.repeat(low - offsets[:-1], sizes) + np.arange(offsets[-1])
+    labels = block.labels if len(rows) == block.labels.num_rows else block.labels.take(pa.array(rows, pa.int64()))
+    yield Block(labels, offsets, block.stamps_ms[at], block.values[at])
+
+
+def _first(stamps_ms: Int64s, low: Int64s, high: Int64s, at_ms: int) -> Int64s:
+    """The first position not before `at_ms` in each rising stretch `stamps_ms[low:high]`: all are bisected at once."""
+    low, high = low.copy(), high.copy()
+    (open_,) = (low < high).nonzero()
+    while len(open_):
+        middle = (low[open_] + high[open_]) // 2
+        before = stamps_ms[middle] < at_ms
+        low[open_[before]] = middle[before] + 1
+        high[open_[~before]] = middle[~before]
+        open_ = open_[low[open_] < high[open_]]
+    return low

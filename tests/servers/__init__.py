@@ -1,0 +1,1 @@
+"""Clusters whose samples lie in several servers."""
