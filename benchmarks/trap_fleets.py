@@ -26,7 +26,7 @@ TOO_LOW, TOO_LOW_AT = 0.01, "10.0.0.12:8080"  # a fault of 1.0, on the second no
 BOARDS = ((GpuSpec("exclusive"),), (GpuSpec("mig"),), (GpuSpec("shared"),))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class AlteredFleet(Fleet):
     """A fleet of whose samples something was lost or spoilt on the way; its truth stays.
 

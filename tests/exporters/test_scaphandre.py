@@ -206,9 +206,10 @@ def errors_watts(drive: Drive, gauge: Series, shift: int) -> NDArray[np.float64]
 def test_a_power_gauge_speaks_of_the_interval_that_ends_at_its_sample(drive: Drive) -> None:
     host = drive.one(HOST_POWER)
     backward, forward = errors_watts(drive, host, 0), errors_watts(drive, host, 1)
-    LOG.info("mean error backward %.2f W, forward %.2f W", backward.mean(), forward.mean())
-    assert backward.mean() < 2
-    assert forward.mean() > 5 * backward.mean()
+    near, far = np.median(backward), np.median(forward)  # now and then a shared machine lets the exporter wait
+    LOG.info("median error backward %.2f W, forward %.2f W", near, far)
+    assert near < 2
+    assert far > 5 * near
 
 
 def test_process_power_is_host_power_times_its_share_of_all_cores(drive: Drive) -> None:
