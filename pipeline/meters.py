@@ -110,7 +110,9 @@ def _kepler(extract: Extract) -> Reading:
 
 def _by_nodes(extract: Extract) -> list[Extract]:
     """Kepler's nodes, some at a time: what a fold needs besides the samples grows with these, not with the cluster."""
-    slab = extract.transport if isinstance(extract.transport, Slab) else Slab(*extract[:1], *extract[2:4])
+    slab = extract.transport
+    if not isinstance(slab, Slab):
+        slab = Slab(slab, extract.start_ms, extract.end_ms)
     nodes = kepler.nodes(slab, *extract[1:4])
     if len(nodes) <= NODES_A_SHARE:
         return [extract]

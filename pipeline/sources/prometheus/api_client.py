@@ -7,7 +7,6 @@ time-outs are replaced (its default never times out, and a POST is never retried
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any, TypeVar
 
 from prometheus_api_client import PrometheusConnect
@@ -61,14 +60,9 @@ class PrometheusServer:
         raw_session = RawSession(clock, http.timeout_seconds, most_bytes, whole_only(self.url, on_warning), access)
         for session in (self._session, raw_session):
             session.headers["Accept-Encoding"] = "identity"
-        self._header = partial(endpoint.header, env)  # read at each call: mounted tokens rotate
-        self._client = PrometheusConnect(
-            url=endpoint.url, session=self._session, headers=self._header(), retry=Retry(0), method="POST"
-        )
+        self._client = PrometheusConnect(url=endpoint.url, session=self._session, retry=Retry(0), method="POST")
         self._particulars = Particulars()
-        self._raw = RawQuery(
-            self.url, raw_session, self._header, self._particulars, clock, http.retry_seconds, on_warning
-        )
+        self._raw = RawQuery(self.url, raw_session, self._particulars, clock, http.retry_seconds, on_warning)
         self._splitting = Splitting(self.url, most_bytes // (SHARE * SAMPLE_BYTES), self._samples_per_minute)
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
@@ -103,9 +97,7 @@ class PrometheusServer:
     def status(self, path: str) -> Mapping[str, Any] | None:
         """The `data` of `/api/v1/status/...`, or None where this server has no such page."""
         try:
-            response = self._attempts(
-                lambda: self._session.request("GET", f"{self.url}/api/v1/status/{path}", headers=self._header())
-            )
+            response = self._attempts(lambda: self._session.request("GET", f"{self.url}/api/v1/status/{path}"))
             data = response.json()["data"]
         except (SourceRejected, ValueError, KeyError, TypeError):
             return None
@@ -137,12 +129,8 @@ class PrometheusServer:
         return self._series(query, lambda: self._particulars.told(ask, LOOKING_BACK))
 
     def _series(self, query: str, ask: Callable[[], Any]) -> list[dict[str, Any]]:
-        def ask_as_now() -> Any:  # noqa: ANN401 # the type of a JSON document
-            self._client.headers = self._header()
-            return ask()
-
         try:
-            answer = self._attempts(ask_as_now)
+            answer = self._attempts(ask)
         except (*MALFORMED, PrometheusApiClientException, MetricValueConversionError) as error:
             raise SourceMalformed(
                 f"{self.url} answers, but not as a Prometheus: check the address and its path prefix"

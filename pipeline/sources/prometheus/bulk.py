@@ -49,9 +49,9 @@ class BulkServer(PrometheusServer):
             clock, http.timeout_seconds, most_bytes, whole_only(self.url, on_warning), Access.of(endpoint, env)
         )
         query_api = PrometheusServer(endpoint, http, env, clock, on_warning)
-        self._remote = RemoteRead(endpoint.url, session, self._header, http, clock, query_api, on_warning)
+        self._remote = RemoteRead(endpoint.url, session, http, clock, query_api, on_warning)
         self._remote_splitting = Splitting(self.url, most_bytes // (SHARE * CHUNK_SAMPLE_BYTES))
-        self._export = Export(endpoint.url, session, self._header, http, clock, on_warning)
+        self._export = Export(endpoint.url, session, http, clock, on_warning)
         self._export_splitting = Splitting(
             self.url, most_bytes // (SHARE * LINE_SAMPLE_BYTES), self._samples_per_minute
         )
@@ -110,7 +110,7 @@ class BulkServer(PrometheusServer):
         """Whether any series of the store may have this label by itself."""
         url = f"{self.url}/api/v1/label/{name}/values"
         try:
-            answer = self._attempts(lambda: self._session.request("GET", url, headers=self._header())).json()
+            answer = self._attempts(lambda: self._session.request("GET", url)).json()
             return value in answer["data"]
         except (SourceRejected, ValueError, KeyError, TypeError):
             return True

@@ -4,7 +4,7 @@ Samples are those that the query API would show, whatever the server does about 
 all at once, and limited by `-search.maxExportSeries` and `-search.maxExportDuration` in place of the limits of queries.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from urllib.parse import urlencode
 
@@ -34,18 +34,16 @@ class Export:
     Args:
         url: the server, with its path prefix.
         session: sends the requests.
-        header: credentials, read anew for each request.
         http: limits.
         clock: for them.
         on_warning: told of stamps that have several values.
     """
 
     def __init__(
-        self, url: str, session: BoundedSession, header: Callable[[], Mapping[str, str]], http: HttpSettings,
-        clock: Clock, on_warning: Callable[[str], None],
+        self, url: str, session: BoundedSession, http: HttpSettings, clock: Clock, on_warning: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.url = url
-        self._session, self._header, self._http, self._clock = session, header, http, clock
+        self._session, self._http, self._clock = session, http, clock
         self._on_warning = on_warning
 
     def refusal(self) -> str | None:
@@ -114,7 +112,7 @@ class Export:
             "match[]": selector, "start": f"{start_ms / MS_PER_SECOND:.3f}", "end": f"{end_ms / MS_PER_SECOND:.3f}",
             "max_rows_per_line": str(MOST_ROWS),
         }  # fmt: skip
-        return stream.post(self.url, self.url + PATH, urlencode(asked).encode(), HEADERS | dict(self._header()))
+        return stream.post(self.url, self.url + PATH, urlencode(asked).encode(), HEADERS)
 
 
 def _said(text: bytes) -> str:

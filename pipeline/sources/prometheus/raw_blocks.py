@@ -117,9 +117,9 @@ def _rising(block: Block) -> tuple[Block, int]:
     return Block(block.labels, offsets, stamps_ms[last], values[last]), contradictory
 
 
-def chosen(block: Block, rows: Bools) -> Block:
-    """Some of the series of a block."""
-    sizes = np.diff(block.offsets)
-    samples = np.repeat(rows, sizes)
-    offsets = np.concatenate(([0], np.cumsum(sizes[rows]))).astype(np.int64)
-    return Block(block.labels.filter(pa.array(rows)), offsets, block.stamps_ms[samples], block.values[samples])
+def kept(block: Block, samples: Bools) -> Block:
+    """Some of the samples of a block, without series that have none of them."""
+    sizes = np.diff(np.concatenate(([0], np.cumsum(samples)))[block.offsets])
+    there = sizes > 0
+    offsets = np.concatenate(([0], np.cumsum(sizes[there]))).astype(np.int64)
+    return Block(block.labels.filter(pa.array(there)), offsets, block.stamps_ms[samples], block.values[samples])

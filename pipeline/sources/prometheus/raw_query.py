@@ -26,7 +26,6 @@ class RawQuery:
     Args:
         url: the server, with its path prefix.
         session: sends the requests.
-        header: credentials, read anew for each request.
         particulars: what the server is told besides.
         clock: for retries.
         retry_seconds: their budget.
@@ -34,11 +33,11 @@ class RawQuery:
     """
 
     def __init__(
-        self, url: str, session: RawSession, header: Callable[[], Mapping[str, str]], particulars: Particulars,
-        clock: Clock, retry_seconds: float, on_warning: Callable[[str], None],
+        self, url: str, session: RawSession, particulars: Particulars, clock: Clock, retry_seconds: float,
+        on_warning: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.url = url
-        self._session, self._header, self._particulars = session, header, particulars
+        self._session, self._particulars = session, particulars
         self._clock, self._retry_seconds, self._on_warning = clock, retry_seconds, on_warning
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
@@ -67,7 +66,7 @@ class RawQuery:
 
     def _post(self, asked: Mapping[str, str]) -> requests.Response:
         def post(more: Mapping[str, str]) -> requests.Response:
-            return self._session.request("POST", self.url + PATH, data={**asked, **more}, headers=self._header())
+            return self._session.request("POST", self.url + PATH, data={**asked, **more})
 
         return self._particulars.told(post)
 

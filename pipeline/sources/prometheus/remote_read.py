@@ -4,11 +4,10 @@ What the query API would say is what counts: stale markers are no samples; label
 again; what is no float XOR chunk, and samples that contradict each other, are read again by the query API itself.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.errors import SourceError, SourceMalformed, SourceUnavailable
 from pipeline.samples import Block, Transport
@@ -17,6 +16,7 @@ from pipeline.sources.prometheus.chunk_stream import ChunkStream, Given, Labels
 from pipeline.sources.prometheus.external_labels import Query
 from pipeline.sources.prometheus.frames import DamagedError
 from pipeline.sources.prometheus.kernels import Kernels, chosen
+from pipeline.sources.prometheus.raw_blocks import kept
 from pipeline.sources.prometheus.read_request import NAME, matchers_of, read_request
 from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.sources.prometheus.selectors import selector as written
@@ -45,7 +45,6 @@ class RemoteRead:
     Args:
         url: the server, with its path prefix.
         session: sends the requests.
-        header: credentials, read anew for each request.
         http: limits.
         clock: for them.
         query_api: reads again what cannot be read here.
@@ -60,7 +59,6 @@ class RemoteRead:
         self,
         url: str,
         session: BoundedSession,
-        header: Callable[[], Mapping[str, str]],
         http: HttpSettings,
         clock: Clock,
         query_api: Transport,
@@ -69,7 +67,7 @@ class RemoteRead:
     ) -> None:
         self.url = url
         self.queries: Sequence[Query] = PLAIN
-        self._session, self._header, self._http, self._clock = session, header, http, clock
+        self._session, self._http, self._clock = session, http, clock
         self._query_api, self._on_warning, self._kernels = query_api, on_warning, kernels
 
     def refusal(self) -> str | None:
@@ -128,7 +126,7 @@ class RemoteRead:
         return Stream(self._session, self._clock, MEDIA_TYPE, self._http.timeout_seconds, limit)
 
     def _batches(self, stream: Stream, body: bytes) -> Generator[bytes, None, None]:
-        return stream.post(self.url, self.url + PATH, body, HEADERS | dict(self._header()))
+        return stream.post(self.url, self.url + PATH, body, HEADERS)
 
     def _read_again(
         self, selector: str, series: Sequence[Labels], why: str, start_ms: int, end_ms: int
@@ -157,8 +155,5 @@ def known(labels: Labels) -> frozenset[tuple[str, str]]:
 def _among(block: Block, wanted: set[frozenset[tuple[str, str]]]) -> Iterator[Block]:
     """The series of a block that are wanted."""
     rows = np.array([known(labels) in wanted for labels in block.labels.to_pylist()], dtype=np.bool_)
-    sizes = np.diff(block.offsets)
-    samples = np.repeat(rows, sizes)
     if rows.any():
-        offsets = np.concatenate(([0], np.cumsum(sizes[rows])))
-        yield Block(block.labels.filter(pa.array(rows)), offsets, block.stamps_ms[samples], block.values[samples])
+        yield kept(block, np.repeat(rows, np.diff(block.offsets)))

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.samples import Block, Bools, Floats, Int64s
+from pipeline.sources.prometheus.raw_blocks import kept
 
 LAG_MS = 5_000  # what a series that tells for itself alone may fall behind: less of a real restart looks like that
 TARGET, ADDRESSES = "instance", ("node_name", "Hostname")
@@ -66,7 +66,7 @@ class Merged:
         if not older.any():
             return self.blocks
         edges = np.cumsum([0, *(len(block.values) for block in self.blocks)])
-        return [_kept(block, ~older[edges[i] : edges[i + 1]]) for i, block in enumerate(self.blocks)]
+        return [kept(block, ~older[edges[i] : edges[i + 1]]) for i, block in enumerate(self.blocks)]
 
     def _older(self, span_ms: int, lag_ms: float = math.inf) -> tuple[Bools, Int64s, Int64s]:
         """Which samples are older, of which row each sample is, and its stamp."""
@@ -109,23 +109,12 @@ def without(found: Iterable[Block], skews: set[Skew]) -> Iterator[Block]:
         stamps_of.setdefault(skew.target, []).append(skew.stamp_ms)
     for block in found:
         targets = block.labels[TARGET].to_pylist() if TARGET in block.labels.column_names else []
-        kept = np.ones(len(block.values), dtype=np.bool_)
+        own_time = np.ones(len(block.values), dtype=np.bool_)
         for row, target in enumerate(targets):
             if target in stamps_of:
                 own = slice(block.offsets[row], block.offsets[row + 1])
-                kept[own] = ~np.isin(block.stamps_ms[own], stamps_of[target])
-        yield block if kept.all() else _kept(block, kept)
-
-
-def _kept(block: Block, kept: Bools) -> Block:
-    lengths = np.diff(np.concatenate([[0], np.cumsum(kept)])[block.offsets])
-    there = lengths > 0
-    return Block(
-        labels=block.labels.filter(pa.array(there)),
-        offsets=np.concatenate([[0], np.cumsum(lengths[there])]).astype(np.int64),
-        stamps_ms=block.stamps_ms[kept],
-        values=block.values[kept],
-    )
+                own_time[own] = ~np.isin(block.stamps_ms[own], stamps_of[target])
+        yield block if own_time.all() else kept(block, own_time)
 
 
 def _node(labels: Mapping[str, str | None]) -> str:

@@ -6,17 +6,18 @@ again. So nothing that reads blocks can tell how a span was cut.
 
 import math
 import string
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import SourceError, SourceRejected, SourceUnavailable
-from pipeline.samples import Block
+from pipeline.samples import Block, Int64s
 from pipeline.sources.prometheus.limits import SERIES, TIME, TooMuchError, limit_of
-from pipeline.sources.prometheus.raw_blocks import chosen
+from pipeline.sources.prometheus.raw_blocks import kept
 from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.units import MS_PER_MINUTE
 
@@ -35,6 +36,7 @@ HALVES = tuple(
 
 Ask = Callable[[str, int, int], Iterator[Block]]
 Key = frozenset[tuple[str, str]]
+NOTHING_GIVEN: Mapping[Key, int] = MappingProxyType({})
 T = TypeVar("T")
 
 
@@ -46,14 +48,14 @@ class Part(NamedTuple):
         start_ms: first stamp.
         end_ms: last stamp.
         halved: how often its series have been shared out.
-        given: its series that have been given.
+        given: the stamp to which each series has been given, of those that have.
     """
 
     selector: str
     start_ms: int
     end_ms: int
     halved: int = 0
-    given: frozenset[Key] = frozenset()
+    given: Mapping[Key, int] = NOTHING_GIVEN
 
     @property
     def size_ms(self) -> int:
@@ -108,17 +110,17 @@ class Splitting:
             if len(smaller) > 1:
                 todo += smaller[::-1]
                 continue
-            tables: list[pa.Table] = []
+            given: list[tuple[pa.Table, Int64s]] = []
             samples = 0
             try:
                 for block in ask(part.selector, part.start_ms, part.end_ms):
-                    fresh = _without(block, part.given)
+                    fresh = _beyond(block, part.given)
                     samples += len(fresh.values)
                     yield fresh
-                    tables.append(fresh.labels)
+                    given.append((fresh.labels, fresh.stamps_ms[fresh.offsets[1:] - 1]))
             except SourceError as error:
                 self._understand(part, selector, error)
-                todo.append(part._replace(given=part.given.union(*(_keys(table) for table in tables))))
+                todo.append(part._replace(given={**part.given, **_last(given)}))
             else:
                 self._learn(part.selector, samples, part.size_ms)
 
@@ -182,8 +184,16 @@ def _keys(labels: pa.Table) -> list[Key]:
     return [frozenset((name, value) for name, value in row.items() if value is not None) for row in labels.to_pylist()]
 
 
-def _without(block: Block, given: frozenset[Key]) -> Block:
-    """The series of a block that have not been given."""
-    return (
-        chosen(block, np.array([key not in given for key in _keys(block.labels)], dtype=np.bool_)) if given else block
-    )
+def _last(given: Iterable[tuple[pa.Table, Int64s]]) -> dict[Key, int]:
+    """The last stamp of each series; one may have come in several blocks, each part later than the one before."""
+    return {
+        key: stamp for table, stamps_ms in given for key, stamp in zip(_keys(table), stamps_ms.tolist(), strict=True)
+    }
+
+
+def _beyond(block: Block, given: Mapping[Key, int]) -> Block:
+    """What of a block has not been given."""
+    if not given:
+        return block
+    last_ms = np.array([given.get(key, -1) for key in _keys(block.labels)], dtype=np.int64)
+    return kept(block, block.stamps_ms > np.repeat(last_ms, np.diff(block.offsets)))

@@ -74,13 +74,17 @@ def connect(url: str, transport: str = "auto", told: list[str] | None = None) ->
     return BulkServer(endpoint, HttpSettings(timeout_seconds=5, retry_seconds=0), {}, RealClock(), hear)
 
 
-@pytest.mark.parametrize(("answers", "transport", "reason"), PRODUCTS.values(), ids=PRODUCTS)
-@pytest.mark.parametrize("prefix", ["", "/prometheus"])
+@pytest.mark.parametrize(
+    ("prefix", "answers", "transport", "reason"),
+    [
+        pytest.param(prefix, *expected, id=f"{name}{prefix}")
+        for name, expected in PRODUCTS.items()
+        for prefix in (("",) if expected[0] is google else ("", "/prometheus"))  # whose prefix is part of its address
+    ],
+)
 def test_each_product_gets_what_it_can_do_with_the_reason(
     prefix: str, answers: Product, transport: str, reason: str
 ) -> None:
-    if prefix and answers is google:
-        pytest.skip("its prefix is part of its address")
     with misbehaving(decide=answers) as server:
         one = connect(server.url + prefix)
         assert one.choice.transport == transport

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.demo.fleet import Fleet, churning, simulate
@@ -344,6 +345,26 @@ def test_what_was_given_before_a_part_broke_off_is_not_given_again(held: FleetTr
     transport: Transport = Broken()
     assert read_back(transport, PODS, *span(fleet)) == read_back(held, PODS, *span(fleet))
     assert len(calls) > 3
+
+
+def test_the_rest_of_a_series_that_was_given_in_part_is_not_lost() -> None:
+    """A store may come back to a series later in its answer, which may break off before that."""
+    labels = pa.table({"pod": ["a"]})
+    stamps_ms = np.arange(0, 4 * LEAST_MS, LEAST_MS // 2)
+    calls: list[int] = []
+
+    def breaks_off(_selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
+        calls.append(end_ms - start_ms)
+        own = stamps_ms[(stamps_ms >= start_ms) & (stamps_ms <= end_ms)]
+        for part in (own[: len(own) // 2], own[len(own) // 2 :]):
+            if len(part):
+                yield Block(labels, np.array([0, len(part)]), part, part / 7)
+            if len(calls) == 1:
+                raise TooMuchError("too much", Limit("too much", "", "size"))
+
+    found = list(Splitting("http://x", 1 << 40).blocks(breaks_off, "m{}", 0, 4 * LEAST_MS))
+    assert np.concatenate([block.stamps_ms for block in found]).tolist() == stamps_ms.tolist()
+    assert len(calls) > 1
 
 
 def test_limits_of_our_own_are_limits_and_other_failures_are_none() -> None:
