@@ -8,7 +8,7 @@ EXPORTERS := .cache/exporters
 STORE := .cache/bench
 PYTHONS := 3.12 3.13 # beside the one that runs: its types, and its syntax where it is installed
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-exporters quick check fmt bench bench-quick clean
+.PHONY: help demo test test-faults test-faults-quick test-exporters quick check fmt bench bench-quick clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,11 +16,19 @@ help: ## What can be made
 demo: $(VENV)/runtime ## Two simulated days through a real Prometheus, in ./demo
 	$(BIN)/python -m pipeline demo --folder demo
 
-test: $(VENV)/dev $(PROGRAMS) ## Everything the tests prove, on real servers
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST)
+test: $(VENV)/dev $(PROGRAMS) ## What the tests prove, on real servers; faults apart
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/faults
 
 quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/e2e
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/e2e --ignore tests/faults
+
+test-faults: $(VENV)/dev $(PROGRAMS) ## Death before each effect, full disks, broken lines, poison: tests/faults/results.md
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_FAULTS_PAGE=tests/faults/results.md \
+		$(BIN)/python -m pytest -n logical --dist loadgroup tests/faults
+
+test-faults-quick: $(VENV)/dev $(PROGRAMS) ## One in eight of those deaths, and all the rest
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_FAULT_SHARDS=1 \
+		$(BIN)/python -m pytest -n logical --dist loadgroup tests/faults
 
 test-exporters: $(VENV)/dev $(PROGRAMS) ## The real Kepler and Scaphandre, built and driven with known joules
 	$(BIN)/python -m tests.exporters.programs $(EXPORTERS)
@@ -28,13 +36,14 @@ test-exporters: $(VENV)/dev $(PROGRAMS) ## The real Kepler and Scaphandre, built
 	$(BIN)/python -m tests.exporters.inputs --note
 
 export COMPILE := import pathlib, sys; [compile(f.read_bytes(), str(f), "exec") for d in sys.argv[1:] for f in pathlib.Path(d).rglob("*.py")]
-check: $(VENV)/dev ## Lint, format, types, layers
+check: $(VENV)/dev ## Lint, format, types, layers, locks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	for v in $(PYTHONS); do $(BIN)/mypy --python-version $$v || exit 1; done
 	for v in $(PYTHONS); do ! python$$v -c '' 2>/dev/null || python$$v -W error -c "$$COMPILE" pipeline tests benchmarks dashboards || exit 1; done
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tests.security.audit
 
 fmt: $(VENV)/dev ## Format, and regenerate what is generated
 	$(BIN)/ruff check --fix .

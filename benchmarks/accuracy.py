@@ -34,7 +34,7 @@ from pipeline.site import Site, open_site
 from pipeline.tables import METHOD_VERSION
 from pipeline.terminal import SystemClock
 from pipeline.units import MS_PER_HOUR, MS_PER_SECOND
-from pipeline.window import HOUR, Clock, to_ms
+from pipeline.window import HOUR, Clock, Window, to_ms
 
 START = datetime(2026, 11, 3, 10, tzinfo=UTC)
 KINDS: Mapping[str, Callable[[int, datetime, int], FleetSpec]] = {
@@ -119,7 +119,7 @@ def measure(fleet: Fleet, binary: PrometheusBinary, clock: Clock) -> Comparison:
     """
     with served(fleet, binary, clock) as site:
         hours = list(fleet.spec.window.hours())
-        energy = [site.fold_hour(hour) for hour in hours]
+        energy = [site.fold(Window.of_hour(hour)) for hour in hours]
         found = with_truth(
             fleet, pa.concat_tables([e.rows for e in energy]), pa.concat_tables([e.nodes for e in energy])
         )

@@ -1,12 +1,14 @@
-"""Remote write's message as it is often written in Python: one object a label, sample and series, each serialised.
+"""Remote write's message as it is usually written in Python: one object a label, sample and series, then serialised.
 
-No protobuf library is among the development tools, so this is the pure-Python way (objects with `SerializeToString`,
-a loop for varints, `struct` for doubles), not the generated classes over C.
+Where the `protobuf` library is importable these are its generated classes, over its C core where it has one; else the
+same objects in pure Python (`SerializeToString`, a loop for varints, `struct` for doubles). `RIVAL` says which.
 """
 
+import importlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 DOUBLE = struct.Struct("<d")
 
@@ -74,11 +76,12 @@ class WriteRequest:
         return b"".join(delimited(1, series.SerializeToString()) for series in self.timeseries)
 
 
-Points = Sequence[tuple[int, float]]
+Points: TypeAlias = Sequence[tuple[int, float]]
+Encoder: TypeAlias = Callable[[Sequence[tuple[str, Sequence[tuple[str, str]], Points]]], bytes]
 
 
-def encoded(series: Sequence[tuple[str, Sequence[tuple[str, str]], Points]]) -> bytes:
-    """Series of (metric, labels, points) as one message."""
+def by_hand(series: Sequence[tuple[str, Sequence[tuple[str, str]], Points]]) -> bytes:
+    """Series of (metric, labels, points) as one message of the classes above."""
     request = WriteRequest()
     for metric, labels, points in series:
         one = TimeSeries()
@@ -88,3 +91,58 @@ def encoded(series: Sequence[tuple[str, Sequence[tuple[str, str]], Points]]) -> 
             one.samples.append(Sample(value, stamp_ms))
         request.timeseries.append(one)
     return request.SerializeToString()
+
+
+def of_library() -> tuple[Encoder, str]:
+    """The same by classes that the protobuf library generates, and which library that is.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    request_class = _generated()
+
+    def encode(series: Sequence[tuple[str, Sequence[tuple[str, str]], Points]]) -> bytes:
+        request = request_class()
+        for metric, labels, points in series:
+            one = request.timeseries.add()
+            for name, value in sorted([("__name__", metric), *labels]):
+                one.labels.add(name=name, value=value)
+            for stamp_ms, value in points:
+                one.samples.add(value=value, timestamp=stamp_ms)
+        return bytes(request.SerializeToString())
+
+    core = importlib.import_module("google.protobuf.internal.api_implementation").Type()
+    library = importlib.import_module("google.protobuf").__version__
+    return encode, f"protobuf {library}, {'C core (upb)' if core == 'upb' else f'core in {core}'}"
+
+
+def _generated() -> Any:  # noqa: ANN401 # a class made at run time
+    """`prometheus.WriteRequest`, as protoc would make it of remote.proto and types.proto."""
+    descriptors = importlib.import_module("google.protobuf.descriptor_pb2")
+    file = descriptors.FileDescriptorProto(name="remote.proto", package="prometheus", syntax="proto3")
+    kinds = descriptors.FieldDescriptorProto
+    for message, fields in {
+        "Label": [("name", kinds.TYPE_STRING, ""), ("value", kinds.TYPE_STRING, "")],
+        "Sample": [("value", kinds.TYPE_DOUBLE, ""), ("timestamp", kinds.TYPE_INT64, "")],
+        "TimeSeries": [("labels", kinds.TYPE_MESSAGE, "Label"), ("samples", kinds.TYPE_MESSAGE, "Sample")],
+        "WriteRequest": [("timeseries", kinds.TYPE_MESSAGE, "TimeSeries")],
+    }.items():
+        made = file.message_type.add(name=message)
+        for number, (name, kind, of) in enumerate(fields, start=1):
+            label = kinds.LABEL_REPEATED if of else kinds.LABEL_OPTIONAL
+            type_name = f".prometheus.{of}" if of else None
+            made.field.add(name=name, number=number, type=kind, label=label, type_name=type_name)
+    pool = importlib.import_module("google.protobuf.descriptor_pool").DescriptorPool()
+    pool.Add(file)
+    found = pool.FindMessageTypeByName("prometheus.WriteRequest")
+    return importlib.import_module("google.protobuf.message_factory").GetMessageClass(found)
+
+
+def _chosen() -> tuple[Encoder, str]:
+    try:
+        return of_library()
+    except ImportError:
+        return by_hand, "objects in pure Python, for the protobuf library is not installed"
+
+
+encoded, RIVAL = _chosen()

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from pipeline.demo.grid import intensity_g_per_kwh
 from pipeline.sinks import views
+from pipeline.sinks.appended import append_file
 from pipeline.sinks.commits import FOOTER_KEY, KEYS, Commit, DayTables, footer_text
-from pipeline.sinks.partitions import append_file, nothing, replace_partition
+from pipeline.sinks.daily import DIGEST_KEY, digest
+from pipeline.sinks.partitions import nothing, replace_partition
 from pipeline.sinks.plans import hours_rows
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import (
@@ -194,8 +196,10 @@ def write_day(root: Path, day: date, tables: DayTables) -> None:
         Commit(CLUSTER, hour, "complete", RUN_ID, 0, written, "digest")
         for hour in sorted(pc.unique(tables.emissions.column("hour_utc")).to_pylist())
     ]
-    replace_partition(root, "node_energy", CLUSTER, day, tables.node_energy, nothing)
-    rows = tables.emissions.replace_schema_metadata({FOOTER_KEY: footer_text(commits)})
+    footer = footer_text(commits)
+    nodes = tables.node_energy.replace_schema_metadata({DIGEST_KEY: digest(footer)})
+    replace_partition(root, "node_energy", CLUSTER, day, nodes, nothing)
+    rows = tables.emissions.replace_schema_metadata({FOOTER_KEY: footer})
     replace_partition(root, "emissions", CLUSTER, day, rows, nothing)
     Warehouse(root).roll_up(CLUSTER, day)
     append_file(root, "hours", hours_rows(commit.row(written) for commit in commits), RUN_ID, written.date(), nothing)

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import groupby
 
 from pipeline import plan
+from pipeline.closed import left_alone
 from pipeline.day import Day, fresh_of
 from pipeline.errors import ConfigError, SourceRejected
 from pipeline.job import Job
@@ -57,16 +58,19 @@ def look_ahead(
     wanted = sorted({*hours, *(hour.hour_utc for hour in known)})
     told = Refresh(site.prices, warehouse, run_id, now, dry_run=job.dry_run).average(wanted)
     fresh = Fresh(told.fresh, PueRefresh(site.prices, warehouse, run_id, now, dry_run=job.dry_run).ask(wanted, told))
-    settled, folded = settling(site, warehouse, known, fresh, now), set(hours)
+    settled = settling(site, warehouse, known, fresh, now)
+    taken = [*hours, *(hour.hour_utc for hour in settled)]
+    stays, left = left_alone(warehouse, site.name, taken, restate_closed=job.restate_closed)
+    folded = set(hours) - stays
     overtaken = folded & {hour.hour_utc for hour in settled}
     days = [
         Day(site.name, tuple(of_day), oldest_ms, run_id, frozenset(overtaken.intersection(of_day)))
-        for of_day in (tuple(group) for _, group in groupby(hours, key=datetime.date))
+        for of_day in (tuple(group) for _, group in groupby(sorted(folded), key=datetime.date))
     ]
     if job.dry_run:
         days = [replace(day, fresh=fresh_of(day.window, fresh)) for day in days]
-    again = [hour for hour in settled if hour.hour_utc not in folded]
-    return Ahead(days, again, told, fresh, _priced_otherwise(site, known, folded))
+    again = [hour for hour in settled if hour.hour_utc not in folded | stays]
+    return Ahead(days, again, told, fresh, [*left, *_priced_otherwise(site, known, folded)])
 
 
 def _priced_otherwise(site: Site, known: list[Priced], folded: set[datetime]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import __version__, cli_run
+from pipeline import __version__, cli_books, cli_publish, cli_run
 from pipeline.cli_grid import grid_app
 from pipeline.errors import CarbonEtlError, ConfigError
 from pipeline.terminal import (
@@ -20,6 +20,7 @@ from pipeline.terminal import (
     configure_logs,
     load_settings,
     print_findings,
+    tell,
 )
 from pipeline.window import parse_time
 
@@ -50,7 +51,17 @@ def _options(
     configure_logs(logging.INFO if verbose or not sys.stderr.isatty() else logging.WARNING)
 
 
-for command in (cli_run.run, cli_run.backfill, cli_run.reprice):
+for command in (
+    cli_run.run,
+    cli_run.backfill,
+    cli_run.reprice,
+    cli_publish.publish,
+    cli_books.close,
+    cli_books.verify,
+    cli_books.repair,
+    cli_books.export,
+    cli_books.prune,
+):
     app.command()(command)
 
 
@@ -85,7 +96,7 @@ def _explain(settings: "Settings", clusters: list[str], node: str, hour: str) ->
         raise ConfigError(f"--explain needs to know whose node: add --cluster, one of {', '.join(clusters)}")
     site = open_site(clusters[0], settings, os.environ, clock)
     for line in explain(site, Warehouse(Path(settings.warehouse.path)), node, hour_utc, clock.now()):
-        typer.echo(line)
+        tell(line)
 
 
 @app.command()
@@ -104,7 +115,10 @@ def settled(
     clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
     first = None if since is None else parse_time(since, "--since")
     found = look_back(Job(settings, os.environ, SystemClock(), dry_run=True), clusters, first)
-    typer.echo(to_json(found) if json else "\n".join(line for one in found for line in one.lines()))
+    if json:
+        typer.echo(to_json(found))
+    else:
+        tell(*(line for one in found for line in one.lines()))
 
 
 @app.command()
@@ -112,8 +126,10 @@ def sql(
     query: Annotated[str, typer.Argument(help="SQL, or the path of a .sql file.")],
     config: ConfigOption = DEFAULT_CONFIG,
     warehouse: Annotated[Path | None, typer.Option(help="The warehouse folder, instead of the config's.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="As always: there is no other way.")] = True,
 ) -> None:
     """Ask the warehouse a question in SQL (DuckDB, read only) and print the answer as a table."""
+    del read_only  # for scripts that say what they rely on
     from rich.console import Console
 
     from pipeline.sinks.sql import render, run_query
@@ -129,13 +145,17 @@ def sql(
 @config_app.command("check")
 def config_check(config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Read the configuration as a run would, and say what is wrong with it."""
+    from pipeline.credentials.exposure import exposed
+    from pipeline.discovery import NOTE, Finding
     from pipeline.grid.access import would_ask
 
     settings = load_settings(config)
     sites = cli_run.check(settings, [cluster.name for cluster in settings.clusters])
     findings = [finding for site in sites for finding in would_ask(site, os.environ)]
+    for path, mode in exposed(settings).items():
+        findings.append(Finding(NOTE, str(path), f"holds a secret that everybody here can read ({mode}): chmod 640 it"))
     wrong = sum(finding.is_failure for finding in findings) or "nothing"
-    typer.echo(f"{config}: {len(sites)} clusters, {len(settings.remote_write)} stores, {wrong} wrong")
+    tell(f"{config}: {len(sites)} clusters, {len(settings.remote_write)} stores, {wrong} wrong")
     print_findings(findings, failed=ConfigError.exit_code)
 
 
@@ -158,12 +178,12 @@ def main() -> None:
     try:
         app()
     except CarbonEtlError as error:
-        typer.echo(f"error: {error}", err=True)
+        tell(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         if os.environ.get("CARBON_ETL_DEBUG"):
             raise
-        typer.echo(f"error: unexpected {type(error).__name__}: {error} (CARBON_ETL_DEBUG=1 shows where)", err=True)
+        tell(f"error: unexpected {type(error).__name__}: {error} (CARBON_ETL_DEBUG=1 shows where)", err=True)
         sys.exit(1)

@@ -17,6 +17,7 @@ from pipeline.terminal import (
     SystemClock,
     load_settings,
     print_findings,
+    tell,
 )
 from pipeline.window import HOUR, Window, floor_hour, parse_time
 
@@ -61,9 +62,8 @@ def fetch(
     here = _zone(settings, zone, cluster, Wanted(signal, factor_type, provider))
     job = Job(settings, os.environ, SystemClock(), dry_run=dry_run)
     fetched = fetch_forecasts(job, here) if forecast else fetch_hours(job, here, _past(start, end))
-    typer.echo("\n".join(fetched.lines()))
-    for error in fetched.errors:
-        typer.echo(f"error: {error}", err=True)
+    tell(*fetched.lines())
+    tell(*(f"error: {error}" for error in fetched.errors), err=True)
     raise typer.Exit(fetched.exit_code)
 
 
@@ -95,7 +95,10 @@ def show(
         shown = show_forecast(here, warehouse, window)
     else:
         shown = show_hours(here, warehouse, _past(start, end), now)
-    typer.echo(shown.to_json() if json else "\n".join(shown.lines()))
+    if json:
+        typer.echo(shown.to_json())
+    else:
+        tell(*shown.lines())
 
 
 @grid_app.command()
@@ -128,7 +131,7 @@ def zones(
 
     if region is not None and cloud is None:
         raise ConfigError("--region goes with --cloud")
-    typer.echo("\n".join(look_up(text, near, cloud, region)))
+    tell(*look_up(text, near, cloud, region))
 
 
 def _zone(settings: "Settings", zone: str | None, cluster: str | None, wanted: "Wanted") -> "Zone":

@@ -2,6 +2,7 @@
 # ruff: noqa: FBT002, PLC0415, PLR0913, PLR0917 # typer reads the signature; a command imports what it needs
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,12 +15,14 @@ from pipeline.terminal import (
     ConfigOption,
     DryRunOption,
     JsonOption,
+    RestateOption,
     SystemClock,
     SystemEnvironment,
     ending_in_order,
     load_settings,
     logs_as_here,
     progress_bar,
+    tell,
 )
 from pipeline.window import Window, parse_time
 
@@ -45,6 +48,7 @@ def run(
     workers: WorkersOption = 1,
     engine: EngineOption = "processes",
     scheduler: SchedulerOption = None,
+    restate_closed: RestateOption = False,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -53,7 +57,8 @@ def run(
     from pipeline.run import run as run_job
 
     staff = Workers(workers, engine, scheduler, logs_as_here())
-    _write(config, cluster, lambda job, names: run_job(job, names, None), staff, dry_run=dry_run, json=json)
+    how = How(workers=staff, restate_closed=restate_closed, dry_run=dry_run, json=json)
+    write(config, cluster, lambda job, names: run_job(job, names, None), how)
 
 
 def backfill(
@@ -67,6 +72,7 @@ def backfill(
     workers: WorkersOption = 1,
     engine: EngineOption = "processes",
     scheduler: SchedulerOption = None,
+    restate_closed: RestateOption = False,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -76,14 +82,8 @@ def backfill(
 
     window = Window(parse_time(start, "--start"), parse_time(end, "--end"))
     staff = Workers(workers, engine, scheduler, logs_as_here())
-    _write(
-        config,
-        cluster,
-        lambda job, names: run_job(job, names, window, resume=resume),
-        staff,
-        dry_run=dry_run,
-        json=json,
-    )
+    how = How(workers=staff, restate_closed=restate_closed, dry_run=dry_run, json=json)
+    write(config, cluster, lambda job, names: run_job(job, names, window, resume=resume), how)
 
 
 def reprice(
@@ -92,6 +92,7 @@ def reprice(
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     cluster: ClusterOption = None,
+    restate_closed: RestateOption = False,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -100,18 +101,21 @@ def reprice(
     from pipeline.reprice import reprice as reprice_job
 
     first = None if since is None else parse_time(since, "--since")
-    _write(config, cluster, lambda job, names: reprice_job(job, names, first), Workers(), dry_run=dry_run, json=json)
+    how = How(workers=Workers(), restate_closed=restate_closed, dry_run=dry_run, json=json)
+    write(config, cluster, lambda job, names: reprice_job(job, names, first), how)
 
 
-def _write(
-    config: Path,
-    cluster: list[str] | None,
-    command: "Callable[[Job, list[str]], RunReport]",
-    workers: "Workers",
-    *,
-    dry_run: bool,
-    json: bool,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """What the options that all writing commands share say."""
+
+    workers: "Workers"
+    restate_closed: bool
+    dry_run: bool
+    json: bool
+
+
+def write(config: Path, cluster: list[str] | None, command: "Callable[[Job, list[str]], RunReport]", how: How) -> None:
     """Check everything first, do the command with a progress bar, print what came of it and exit as it says."""
     from pipeline.job import Job
 
@@ -119,11 +123,21 @@ def _write(
     clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
     check(settings, clusters)  # before the first cluster's hours are folded, not after
     with ending_in_order(), progress_bar() as show:
-        job = Job(settings, SystemEnvironment(), SystemClock(), dry_run=dry_run, on_progress=show, workers=workers)
+        job = Job(
+            settings,
+            SystemEnvironment(),
+            SystemClock(),
+            dry_run=how.dry_run,
+            restate_closed=how.restate_closed,
+            on_progress=show,
+            workers=how.workers,
+        )
         report = command(job, clusters)
-    typer.echo(report.to_json() if json else "\n".join(report.summary()))
-    for text in report.error_lines():
-        typer.echo(f"error: {text}", err=True)
+    if how.json:
+        typer.echo(report.to_json())
+    else:
+        tell(*report.summary())
+    tell(*(f"error: {text}" for text in report.error_lines()), err=True)
     raise typer.Exit(report.exit_code)
 
 

@@ -201,9 +201,8 @@ def _seen(tables: DayTables, energy: Energy) -> Seen:
     hours = (of_hours(nodes, {hour}) for hour in sorted(set(values(nodes, "hour_utc"))))
     telling = [of_hour for of_hour in hours if not all(check.passed for check in check_energy(of_hour, []))]
     unpriced = tables.emissions.filter(pc.is_null(tables.emissions["emissions_gco2e"])).select(UNPRICED)
-    return Seen(
-        pa.concat_tables([nodes.slice(0, 0), *telling]), unpriced, energy.unmetered, energy.faults, energy.remarks
-    )
+    unmetered = sorted({node for _, node in energy.unmetered})
+    return Seen(pa.concat_tables([nodes.slice(0, 0), *telling]), unpriced, unmetered, energy.faults, energy.remarks)
 
 
 def fresh_of(day: Window, fresh: Fresh) -> Fresh:

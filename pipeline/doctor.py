@@ -7,14 +7,17 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.discovery import FAIL, NOTE, OK, Finding, accounts, clocks, count, meters, servers, spacing
+from pipeline.discovery.holes import holes
 from pipeline.errors import CarbonEtlError
 from pipeline.grid.access import would_ask
 from pipeline.plan import last_closed
 from pipeline.settings import ClusterSettings, Settings, StoreSettings
 from pipeline.settings.pue import LEAST_PUE, MOST_PUE
 from pipeline.sinks import locks
+from pipeline.sinks.block_sets import BlockSets
 from pipeline.sinks.horizons import duration
-from pipeline.sinks.stores import Store
+from pipeline.sinks.unread_store import UnreadStore, open_store
+from pipeline.sinks.warehouse import Warehouse
 from pipeline.site import Site, open_site
 from pipeline.sources.grid import yearly
 from pipeline.sources.prometheus.bulk import BulkServer
@@ -76,6 +79,7 @@ def _asked(site: Site, settings: Settings, env: Mapping[str, str], clock: Clock)
     yield from would_ask(site, env, "; not asked here: `carbon-etl grid check` does")
     yield from _guarded(site.name, _pue(site, clock.now()))
     yield from accounts(site, last_closed(clock.now(), settings.energy.settle) - HOUR)
+    yield from holes(site, Warehouse(Path(settings.warehouse.path)), clock.now())
 
 
 def _owners(site: Site, now_ms: int) -> Iterator[Finding]:
@@ -190,7 +194,8 @@ def _of_query(site: Site, pue: PueQuery, answer: PueAnswer, last: Window) -> Fin
 def _store(
     store_settings: StoreSettings, settings: Settings, env: Mapping[str, str], clock: Clock
 ) -> Iterator[Finding]:
-    with Store(store_settings, settings.http, env, clock, settings.publish.horizon) as store:
+    root = Path(settings.warehouse.path).absolute()
+    with open_store(store_settings, settings.http, env, clock, settings.publish.horizon, root) as store:
         about = f"store {store.name}"
         horizon = store.horizon()
         level = NOTE if horizon.length < timedelta(days=2) else OK
@@ -198,5 +203,11 @@ def _store(
         reach = f"{days:,.1f} days" if level == OK else f"{hours:.1f} h"
         advice = f"; to widen it {horizon.advice}" if horizon.advice else ""
         yield Finding(level, about, f"takes hours up to {reach} old ({horizon.explanation}){advice}")
+        for cluster in settings.clusters:
+            for one in BlockSets(root, store_settings).pending(cluster.name):
+                yield Finding(NOTE, about, one.line())
+        if isinstance(store, UnreadStore):
+            yield Finding(NOTE, about, f"cannot be read: what it was sent is noted in {store.ledger.path}")
+            return
         store.refuse_doubling()
         yield Finding(OK, about, f"{store.kind}: every sample counts once")

@@ -14,7 +14,15 @@ CarbonEtlError                     1   unexpected
    `- RemoteWriteError            75   a store refused or lost a write; `cause` says which
 
 Messages are one line: what, where, what to do next. No secret and no answer body longer than a line goes into one.
+They may hold names and words of others, so whoever prints one makes them `visible` first.
 """
+
+
+def visible(text: str) -> str:
+    """The text with all that ends a line, moves a cursor or turns the writing around shown as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class CarbonEtlError(Exception):

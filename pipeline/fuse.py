@@ -1,10 +1,19 @@
-"""A time limit on a whole HTTP exchange, however slowly its answer drips."""
+"""Limits on a whole HTTP exchange: of time, however slowly its answer drips; of bytes, however small it is packed."""
 
 import socket
 import threading
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+
+import httpx
+
+PACKINGS = ("identity", "gzip")  # one layer: httpx unpacks as many as an answer names, each a thousandfold, at once
+
+
+class OversizedError(Exception):
+    """An answer longer than it may be."""
 
 
 class Fuse:
@@ -35,3 +44,26 @@ class Fuse:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+
+
+def read_body(response: httpx.Response, max_bytes: int) -> bytes:
+    """The unpacked body of a streamed answer; no more than `max_bytes` of it are ever held, and one piece of the wire.
+
+    Raises:
+        OversizedError: it is longer.
+        httpx.DecodingError: packed otherwise than by gzip once, or damaged.
+    """
+    packing = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if packing not in PACKINGS:
+        raise httpx.DecodingError(f"its answer is packed as {packing[:20]!r}, which was not asked for")
+    unpacker, body = zlib.decompressobj(zlib.MAX_WBITS | 16) if packing == "gzip" else None, bytearray()
+    try:
+        for piece in response.iter_raw():
+            body += piece if unpacker is None else unpacker.decompress(piece, max_bytes + 1 - len(body))
+            if len(body) > max_bytes:
+                raise OversizedError
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error)) from None
+    if body and unpacker is not None and not unpacker.eof:
+        raise httpx.DecodingError("its answer broke off")
+    return bytes(body)

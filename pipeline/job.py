@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 
 from pipeline import __version__
-from pipeline.errors import CarbonEtlError, ConfigError, SinkError, StoreFull, StoreUnwritable
+from pipeline.errors import CarbonEtlError, ConfigError, SchemaError, SinkError, StoreFull, StoreUnwritable
 from pipeline.report import RunReport
 from pipeline.settings import Settings
 from pipeline.sinks import views
@@ -59,6 +59,7 @@ class Job:
         env: where secrets are read.
         clock: the only time there is.
         dry_run: fold, price and compare, write nothing.
+        restate_closed: a new method changes hours of closed periods, too.
         on_progress: called with (cluster, hours done, hours in all).
         on_effect: called after every effect on disk; tests kill there.
         workers: who does the days.
@@ -68,6 +69,7 @@ class Job:
     env: Mapping[str, str]
     clock: Clock
     dry_run: bool = False
+    restate_closed: bool = False
     on_progress: Callable[[str, int, int], None] = _silent
     on_effect: OnEffect = nothing
     workers: Workers = Workers()
@@ -110,8 +112,9 @@ class Job:
         }
         try:
             warehouse.append("runs", pa.Table.from_pylist([row], RUNS), report.run_id, now.date())
+            warehouse.compact(self.clock)
             views.refresh_database(warehouse.root)
-        except SinkError as error:
+        except (SchemaError, SinkError) as error:
             _tell(report, error)
         return report
 

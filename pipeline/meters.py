@@ -1,6 +1,6 @@
 """Every meter that can be read: where sources and transforms of one meter meet. Adding a meter is adding an entry."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from pipeline.checks import Check
-from pipeline.samples import GpuSamples, Transport
+from pipeline.samples import GpuSamples
+from pipeline.shares import Extract, by_hours, by_nodes
 from pipeline.sources.meters import dcgm, kepler, kepler_gpus, kepler_legacy, scaphandre
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import Matcher
-from pipeline.sources.slabs import Share, Shares, Slab
 from pipeline.sources.sockets import read_sockets
 from pipeline.transforms.energy import fold_counters
 from pipeline.transforms.folded import Folded
@@ -21,7 +21,7 @@ from pipeline.transforms.gpus import fold_boards
 from pipeline.transforms.kepler_gpus import fold_kepler_boards
 from pipeline.transforms.legacy import fold_legacy
 from pipeline.transforms.legacy_totals import known_faults
-from pipeline.transforms.plausibility import Ceilings, screen, suspects
+from pipeline.transforms.plausibility import screen, suspects
 from pipeline.transforms.processes import PROCESS_ROWS, process_rows
 from pipeline.transforms.scaphandre import fold_registers, fold_usage
 from pipeline.transforms.scaphandre_faults import find_faults, used_by_programs
@@ -29,36 +29,7 @@ from pipeline.transforms.scaphandre_usage import measure
 from pipeline.transforms.sheet import WITHHELD
 from pipeline.window import Window
 
-NODES_A_SHARE = 10
 NAME_LABEL = "__name__"
-
-
-class Extract(NamedTuple):
-    """Where and from when to when samples are read, and what their fold needs to know.
-
-    Attributes:
-        transport: where they are.
-        matchers: of the cluster.
-        start_ms: first stamp.
-        end_ms: last stamp.
-        max_gap_ms: the longest joined interval.
-        ceilings: what no device can exceed.
-        started_ms: when pods started, by uid.
-        level: whether Kepler's workloads are pods or the containers inside them.
-        processes: whether series of processes are read.
-        unshared: where series are that name no node, if `transport` shows those of some nodes only.
-    """
-
-    transport: Transport
-    matchers: Sequence[Matcher]
-    start_ms: int
-    end_ms: int
-    max_gap_ms: int
-    ceilings: Ceilings
-    started_ms: dict[str, int]
-    level: kepler.Level = "pod"
-    processes: bool = True
-    unshared: Transport | None = None
 
 
 class Reading(NamedTuple):
@@ -89,36 +60,23 @@ class Meter(NamedTuple):
         title: as people call it.
         signs: metrics of which every node that it reads shows one.
         read: from an extract to energy.
-        shares: the extract node by node, where the meter's samples of one node tell nothing of another.
+        parts: the extract in parts that can be read and folded one after the other.
     """
 
     name: str
     title: str
     signs: tuple[str, ...]
     read: Callable[[Extract], Reading]
-    shares: Callable[[Extract], list[Extract]] = lambda extract: [extract]
+    parts: Callable[[Extract], Iterator[Extract]] = by_hours
 
 
 def _kepler(extract: Extract) -> Reading:
     """Kepler 0.10 or newer, whose intervals are held against the sockets of its nodes."""
-    samples = kepler.read(*extract[:4], extract.level, processes=extract.processes)
-    folded = fold_counters(samples, extract.max_gap_ms, extract.started_ms)
+    samples = kepler.read(*extract.asked, extract.level, processes=extract.processes)
+    folded = fold_counters(samples, extract.max_gap_ms, extract.starts)
     return _with_boards(
-        Reading(samples, _screened(folded, samples, extract)), kepler_gpus.read(*extract[:4], extract.level), extract
+        Reading(samples, _screened(folded, samples, extract)), kepler_gpus.read(*extract.asked, extract.level), extract
     )
-
-
-def _by_nodes(extract: Extract) -> list[Extract]:
-    """Kepler's nodes, some at a time: what a fold needs besides the samples grows with these, not with the cluster."""
-    slab = extract.transport
-    if not isinstance(slab, Slab):
-        slab = Slab(slab, extract.start_ms, extract.end_ms)
-    nodes = kepler.nodes(slab, *extract[1:4])
-    if len(nodes) <= NODES_A_SHARE:
-        return [extract]
-    later = [nodes[first : first + NODES_A_SHARE] for first in range(NODES_A_SHARE, len(nodes), NODES_A_SHARE)]
-    shares = Shares(slab, kepler.nodes_of, later)
-    return [extract._replace(transport=Share(shares, group), unshared=slab) for group in range(len(later) + 1)]
 
 
 def _screened(folded: Folded, samples: object, extract: Extract) -> Folded:
@@ -134,7 +92,7 @@ def _screened(folded: Folded, samples: object, extract: Extract) -> Folded:
 
 def _boards(extract: Extract) -> Reading:
     """GPU boards, each held against its own ceiling by the fold: a node's sum says nothing of one board."""
-    samples: GpuSamples = dcgm.read(*extract[:4])
+    samples: GpuSamples = dcgm.read(*extract.asked)
     boards = fold_boards(samples, extract.max_gap_ms, extract.ceilings.gpu_watts)
     folded = replace(boards.folded, splits=boards.splits)
     return Reading(samples, folded, lambda window, cluster: quarantine_gpus(boards, window, cluster))
@@ -142,10 +100,10 @@ def _boards(extract: Extract) -> Reading:
 
 def _old_kepler(extract: Extract) -> Reading:
     """Kepler 0.9 and older, whose releases are known for wrong totals."""
-    samples = kepler_legacy.read(*extract[:4])
-    folded = _screened(fold_legacy(samples, extract.max_gap_ms, extract.started_ms), samples, extract)
+    samples = kepler_legacy.read(*extract.asked)
+    folded = _screened(fold_legacy(samples, extract.max_gap_ms, extract.starts), samples, extract)
     reading = Reading(samples, folded, faults=lambda _window: known_faults(samples))
-    return _with_boards(reading, kepler_gpus.read_legacy(*extract[:4]), extract)
+    return _with_boards(reading, kepler_gpus.read_legacy(*extract.asked), extract)
 
 
 def _with_boards(reading: Reading, counters: kepler_gpus.BoardCounters | None, extract: Extract) -> Reading:
@@ -159,7 +117,7 @@ def _with_boards(reading: Reading, counters: kepler_gpus.BoardCounters | None, e
 
 def _hosts(extract: Extract) -> Reading:
     """Scaphandre, whose processes are worth keeping and whose known faults are worth looking for."""
-    samples = scaphandre.read(*extract[:4], processes=extract.processes)
+    samples = scaphandre.read(*extract.asked, processes=extract.processes)
     if not extract.processes:
         registers = fold_registers(samples, extract.max_gap_ms, extract.ceilings.socket_watts)
         return Reading(samples, _screened(registers, samples, extract))
@@ -176,7 +134,7 @@ def _hosts(extract: Extract) -> Reading:
 METERS = {
     meter.name: meter
     for meter in (
-        Meter(kepler.NAME, "Kepler 0.10 or newer", (kepler.ACTIVE,), _kepler, _by_nodes),
+        Meter(kepler.NAME, "Kepler 0.10 or newer", (kepler.ACTIVE,), _kepler, by_nodes),
         Meter(
             kepler_legacy.NAME,
             "Kepler 0.9 or older",

@@ -4,26 +4,32 @@ An hour that was published before is corrected in the first run after a mileston
 further, or when a person asks; in between it is pending, so that a store holds a handful of entries and not one a run.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from functools import lru_cache
 
 import pyarrow as pa
 
 from pipeline.errors import CarbonEtlError, RemoteWriteError
+from pipeline.job import LOCK_SECONDS
+from pipeline.occasions import Asked, believed_hours, correction_utc, hours_to_publish, occasion
+from pipeline.plan import PRUNED
 from pipeline.report import ClusterOutcome, RunReport, StoreOutcome
 from pipeline.settings import Settings
+from pipeline.sinks.older_hours import OlderHours
 from pipeline.sinks.plans import of_hours
-from pipeline.sinks.publish import PublishedHour, PublishReport, RunNumbers, pipeline_series, publish, write_now
-from pipeline.sinks.rounds import Occasion, stamp_ms
-from pipeline.sinks.standings import Standing, Told, standings
+from pipeline.sinks.publish import PublishedHour, PublishReport, publish
+from pipeline.sinks.refusals import OF_SAMPLES
+from pipeline.sinks.run_numbers import RunNumbers, pipeline_series, write_now
+from pipeline.sinks.standings import Told, standings
 from pipeline.sinks.stores import Store
+from pipeline.sinks.totals import is_first_today, strays
+from pipeline.sinks.unread_store import open_store
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import HOURS
 from pipeline.transforms.series import Key, hour_series
-from pipeline.transforms.settling import MILESTONES, milestone
-from pipeline.window import HOUR, Clock, to_ms
-
-LOCK_SECONDS = 60.0
+from pipeline.window import Clock
 
 
 def publish_cluster(
@@ -34,6 +40,8 @@ def publish_cluster(
     outcome: ClusterOutcome,
     report: RunReport,
     asked_from: datetime | None = None,
+    *,
+    look_again: bool = False,
 ) -> list[CarbonEtlError]:
     """Reconcile every store with the warehouse, one by one; failures are returned and never stop the next store.
 
@@ -45,15 +53,18 @@ def publish_cluster(
         outcome: of the cluster: which one, and what its numbers are; gets an outcome a store.
         report: of the command.
         asked_from: a person asked for the hours from here on: they are corrected now, however small the difference.
+        look_again: of those, also the ones that a store shows: what it holds may have changed by another hand.
     """
     errors: list[CarbonEtlError] = []
     for store_settings in settings.remote_write:
         try:
             with (
-                Store(store_settings, settings.http, env, clock, settings.publish.horizon) as store,
+                open_store(
+                    store_settings, settings.http, env, clock, settings.publish.horizon, warehouse.root
+                ) as store,
                 warehouse.store_lock(store.name, clock, LOCK_SECONDS),
             ):
-                errors += _publish(store, settings, warehouse, outcome, report, asked_from)
+                errors += _publish(store, settings, warehouse, outcome, report, Asked(asked_from, look_again))
         except CarbonEtlError as error:
             errors.append(error)
             outcome.failures.append(str(error))
@@ -61,104 +72,100 @@ def publish_cluster(
 
 
 def _publish(
-    store: Store,
-    settings: Settings,
-    warehouse: Warehouse,
-    outcome: ClusterOutcome,
-    report: RunReport,
-    asked_from: datetime | None,
+    store: Store, settings: Settings, warehouse: Warehouse, outcome: ClusterOutcome, report: RunReport, asked: Asked
 ) -> list[CarbonEtlError]:
     now, cluster = store.clock.now(), outcome.cluster
     rows = warehouse.hours(cluster).to_pylist()
-    revisions = {row["hour_utc"]: row["revision"] for row in rows if row["revision"] is not None}
-    asked = {hour for hour in revisions if asked_from is not None and hour >= asked_from}
+    held = [row for row in rows if row["revision"] is not None and row["state"] != PRUNED]  # a store keeps pruned hours
+    revisions = {row["hour_utc"]: row["revision"] for row in held}
     known = standings(warehouse.root, cluster, store.name)
-    oldest_ms = _oldest_ms(store)
-    due = {
-        hour: at for hour, at in revisions.items() if _is_due(hour, at, known.get(hour), oldest_ms, asked=hour in asked)
-    }
-    occasions = {hour: _occasion(hour, known.get(hour), now, asked=hour in asked) for hour in due}
-    wanted = _wanted(warehouse, cluster, sorted(due), settings.publish.max_series)
+    believed = believed_hours(store, revisions, known) if is_first_today(warehouse.root, now) else []
+    due = hours_to_publish(store, revisions, known, asked, _strays(store, warehouse, believed, outcome))
+    occasions = {hour: occasion(hour, known.get(hour), now, asked) for hour in due}
+    wanted = _Wanted(warehouse, cluster, due, settings.publish.max_series)
     done = publish(store, wanted, [cluster], report.run_id, occasions, dry_run=report.dry_run)
+    older = OlderHours(store, warehouse.root, cluster, occasions, report.run_id, report.dry_run)
+    if store.settings.publish == "blocks" and done.horizon is not None:
+        done = replace(done, hours=older.settle(done.hours, wanted))
     shown = {hour: standing.newest for hour, standing in known.items()}
     if not report.dry_run:
-        told = {
-            hour.hour_utc: Told(hour.state, due[hour.hour_utc], hour.samples, _reason(hour, now)) for hour in done.hours
-        }
-        news = {hour: row for hour, row in told.items() if row != shown.get(hour)}
-        warehouse.append("hours", _rows(news, cluster, store.name, report.run_id, now), report.run_id, now.date())
-        shown |= news
+        shown |= _note(warehouse, cluster, done, revisions, shown, report.run_id, now)
     unpublished = sum(hour not in shown or not shown[hour].shows(revision) for hour, revision in revisions.items())
     outcome.stores.append(_outcome(done, unpublished, now))
-    if done.error is not None:
-        return [done.error]
-    return [] if report.dry_run else _say_how_it_went(store, store.clock.now(), outcome, report, unpublished)
+    errors: list[CarbonEtlError] = [error for error in (done.error, older.error) if error is not None]
+    if report.dry_run or (done.error is not None and done.error.cause not in OF_SAMPLES):
+        return errors
+    return errors + _say_how_it_went(store, store.clock.now(), outcome, report, unpublished)
 
 
-def _is_due(hour: datetime, revision: int, standing: Standing | None, oldest_ms: int, *, asked: bool) -> bool:
-    """Whether a store has to be looked at: it does not show the hour, or is asked for what was not worth writing.
-
-    An hour noted as beyond the horizon is due again only when the horizon has grown to reach it.
-    """
-    if standing is None or standing.newest.revision != revision or standing.newest.state == "no":
-        return True
-    if standing.newest.state == "beyond_horizon":
-        return stamp_ms(hour) >= oldest_ms
-    return asked and standing.newest.reason is not None
-
-
-def _oldest_ms(store: Store) -> int:
-    """The oldest stamp that the store takes; the present where it cannot be asked: publishing will say why."""
-    now = store.clock.now()
+def _strays(store: Store, warehouse: Warehouse, believed: list[datetime], outcome: ClusterOutcome) -> set[datetime]:
+    """Of the believed hours those that come to something else; a store that does not say is no reason to stop."""
     try:
-        return to_ms(now - store.horizon().length)
-    except RemoteWriteError:
-        return to_ms(now)
+        return strays(store, warehouse.root, outcome.cluster, believed)
+    except RemoteWriteError as error:
+        outcome.warnings.append(f"store {store.name}: what it holds of earlier hours was not looked at: {error}")
+        return set()
 
 
-def _occasion(hour: datetime, standing: Standing | None, now: datetime, *, asked: bool) -> Occasion:
-    """What a store held before any row tells of it, after a crash or by another hand, waits for a milestone, too."""
-    if asked:
-        return "request"
-    if standing is None:
-        return "first"
-    if milestone(hour, standing.published_utc or standing.first_utc) < milestone(hour, now):
-        return "milestone"
-    return "first" if standing.published_utc is None else "between"
+class _Wanted(Mapping[datetime, Mapping[Key, float]]):
+    """Hours to their samples, made when they are looked up; those of one day are kept."""
+
+    def __init__(self, warehouse: Warehouse, cluster: str, hours: list[datetime], max_series: int) -> None:
+        self._warehouse = warehouse
+        self._cluster = cluster
+        self._hours = dict.fromkeys(hours)
+        self._max_series = max_series
+        self._day = lru_cache(maxsize=1)(self._samples_of_day)
+
+    def _samples_of_day(self, day: date) -> dict[datetime, Mapping[Key, float]]:
+        rows = self._warehouse.read_day("emissions", self._cluster, day)
+        hours = (hour for hour in self._hours if hour.date() == day)
+        return {hour: hour_series(of_hours(rows, [hour]), self._max_series) for hour in hours}
+
+    def __getitem__(self, hour: datetime) -> Mapping[Key, float]:
+        if hour not in self._hours:
+            raise KeyError(hour)
+        return self._day(hour.date())[hour]
+
+    def __iter__(self) -> Iterator[datetime]:
+        return iter(self._hours)
+
+    def __len__(self) -> int:
+        return len(self._hours)
 
 
-def _correction_utc(hour: datetime, now: datetime) -> datetime | None:
-    """When a pending hour will be corrected; null when its last milestone has passed."""
-    return next((due for age in MILESTONES if (due := hour + HOUR + age) > now), None)
-
-
-def _wanted(
-    warehouse: Warehouse, cluster: str, hours: list[datetime], max_series: int
-) -> dict[datetime, Mapping[Key, float]]:
-    wanted: dict[datetime, Mapping[Key, float]] = {}
-    for day in sorted({hour.date() for hour in hours}):
-        rows = warehouse.read_day("emissions", cluster, day)
-        for hour in (hour for hour in hours if hour.date() == day):
-            wanted[hour] = hour_series(of_hours(rows, [hour]), max_series)
-    return wanted
-
-
-def _rows(news: Mapping[datetime, Told], cluster: str, store: str, run_id: str, now: datetime) -> pa.Table:
-    """Rows of `hours`, for hours that do not stand as they stood."""
-    stamp = {"cluster": cluster, "store": store, "run_id": run_id, "written_utc": now}
-    return pa.Table.from_pylist([stamp | {"hour_utc": hour} | row._asdict() for hour, row in news.items()], HOURS)
+def _note(
+    warehouse: Warehouse,
+    cluster: str,
+    done: PublishReport,
+    revisions: Mapping[datetime, int],
+    shown: Mapping[datetime, Told],
+    run_id: str,
+    now: datetime,
+) -> dict[datetime, Told]:
+    """Rows of `hours` for those that do not stand as they stood."""
+    news = {
+        hour.hour_utc: row
+        for hour in done.hours
+        if (row := Told(hour.state, revisions[hour.hour_utc], hour.samples, _reason(hour, now)))
+        != shown.get(hour.hour_utc)
+    }
+    stamp = {"cluster": cluster, "store": done.store, "run_id": run_id, "written_utc": now}
+    rows = [stamp | {"hour_utc": hour} | row._asdict() for hour, row in news.items()]
+    warehouse.append("hours", pa.Table.from_pylist(rows, HOURS), run_id, now.date())
+    return news
 
 
 def _reason(hour: PublishedHour, now: datetime) -> str | None:
     if hour.cause != "pending":
         return hour.reason
-    due = _correction_utc(hour.hour_utc, now)
+    due = correction_utc(hour.hour_utc, now)
     when = f"in the first run after {due:%FT%H:%MZ}" if due else "by `carbon-etl reprice`, no run does it any more"
     return f"{hour.reason}; corrected {when}"
 
 
 def _outcome(done: PublishReport, unpublished: int, now: datetime) -> StoreOutcome:
-    pending = [_correction_utc(hour.hour_utc, now) for hour in done.hours if hour.cause == "pending"]
+    pending = [correction_utc(hour.hour_utc, now) for hour in done.hours if hour.cause == "pending"]
     dates = [due for due in pending if due is not None]
     return StoreOutcome(
         store=done.store,

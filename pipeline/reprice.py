@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.closed import left_alone
 from pipeline.errors import SchemaError, SinkError, SourceError
 from pipeline.job import LOCK_SECONDS, Job
 from pipeline.prices import Fresh, Known
@@ -115,6 +116,9 @@ def reprice(job: Job, clusters: list[str], since: datetime | None) -> RunReport:
             asks = (site.prices, warehouse, report.run_id, now, job.dry_run)
             fresh = Fresh(Refresh(*asks).files([hour.hour_utc for hour in known]), PueRefresh(*asks).file())
             chosen = _chosen(site, warehouse, known, fresh, since, now)
+            hours = [hour.hour_utc for hour in chosen]
+            stays, outcome.warnings = left_alone(warehouse, name, hours, restate_closed=job.restate_closed)
+            chosen = [hour for hour in chosen if hour.hour_utc not in stays]
             Repricing(job, site, warehouse, fresh, report.run_id, outcome).price(chosen)
         except (SourceError, SinkError, SchemaError) as error:
             outcome.failures.append(str(error))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from pipeline.extraction import Fold, MeterFold, Slabs, first_window, read_known
+from pipeline.extraction import MOST_HOURS, Fold, MeterFold, first_window, read_known
 from pipeline.meters import METERS, Meter, meters_on
 from pipeline.prices import Prices, open_prices
 from pipeline.settings import ClusterSettings, Settings
@@ -146,7 +146,7 @@ class Site:
         there = meters_on(server, window.start_ms - gap_ms - 1, window.end_ms + gap_ms)
         return [meter for meter in self.meters if meter in there]
 
-    def joined(self, window: Window, slabs: Slabs | None = None) -> dict[str, Accounted]:
+    def joined(self, window: Window) -> dict[str, Accounted]:
         """Whole hours by every configured meter, of each node by one of the servers that show it.
 
         Raises:
@@ -155,7 +155,7 @@ class Site:
         fold = self._fold(window)
 
         def energies(server: BulkServer) -> dict[str, Energy]:  # without samples: of all servers there is no room
-            transport = slabs.of(server) if slabs else self.servers.transport_of(server)
+            transport = self.servers.transport_of(server)
             found = fold.energies(transport, server.matchers, self._read_on(server, window))
             return {name: with_skews(energy, older_scrapes(server, name)) for name, energy in found.items()}
 
@@ -176,32 +176,24 @@ class Site:
     def fold_hours(self, hours: Sequence[datetime], oldest_ms: int) -> Energy:
         """Energy of some hours in time order; those that end before the oldest sample are not asked for.
 
-        Neighbouring hours are read together, as many as there is room for by the samples of those before.
-
         Raises:
             SourceError: a shard did not give all of it.
         """
         first_ms = oldest_ms - self.rules.max_gap_ms - MS_PER_HOUR
-        left, count, parts = [hour for hour in hours if to_ms(hour) >= first_ms], 1, [NOTHING]
+        left, parts = [hour for hour in hours if to_ms(hour) >= first_ms], [NOTHING]
         while left:
-            window = first_window(left, count)
-            slabs = Slabs(self.servers, window, self.rules.max_gap_ms)
-            together, left = left[: window.hour_count], left[window.hour_count :]
-            parts += [self._fold_hour(hour, slabs) for hour in together]
-            count = slabs.hours_with_room
+            window = first_window(left, MOST_HOURS)
+            parts.append(self.fold(window))
+            left = left[window.hour_count :]
         return join(parts)
 
-    def fold_hour(self, hour_utc: datetime) -> Energy:
-        """Energy of an hour, each component group of a node by the one meter that accounts for it.
+    def fold(self, window: Window) -> Energy:
+        """Energy of whole hours, each component group of a node by the one meter that accounts for it in an hour.
 
         Raises:
             SourceError: a shard did not give all of it.
         """
-        return self._fold_hour(hour_utc, None)
-
-    def _fold_hour(self, hour_utc: datetime, slabs: Slabs | None) -> Energy:
-        window = Window.of_hour(hour_utc)
-        return self.account(self.joined(window, slabs), window)
+        return self.account(self.joined(window), window)
 
     def account(self, joined: Mapping[str, Accounted], window: Window) -> Energy:
         """The energy of hours that were folded by every meter, held against the platform meter where there is one.

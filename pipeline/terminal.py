@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.errors import visible
+
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
+    from structlog.typing import EventDict
 
     from pipeline.discovery import Finding
     from pipeline.settings import Settings
@@ -29,6 +32,9 @@ ConfigOption = Annotated[
 ]
 ClusterOption = Annotated[list[str] | None, typer.Option("--cluster", help="Only this cluster; may be repeated.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Compute and compare, write nothing.")]
+RestateOption = Annotated[
+    bool, typer.Option("--restate-closed", help="Let a new method change hours of closed periods, too.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")]
 
 
@@ -72,6 +78,12 @@ def load_settings(path: Path) -> "Settings":
     return load(path, os.environ)
 
 
+def tell(*lines: str, err: bool = False) -> None:
+    """Print lines. Names of others stand in them: none begins a line of its own or commands the terminal."""
+    for line in lines:
+        typer.echo(visible(line), err=err)
+
+
 def print_findings(findings: "Iterable[Finding]", failed: int = FAILED) -> None:
     """One line a finding, as it comes, then the end of the command: 0, or `failed` where one is serious."""
     from rich.console import Console
@@ -79,9 +91,8 @@ def print_findings(findings: "Iterable[Finding]", failed: int = FAILED) -> None:
     console, is_failed = Console(highlight=False), False
     for finding in findings:
         is_failed |= finding.is_failure
-        console.print(
-            f"{finding.mark} {finding.about}: {finding.text}", style=finding.style, soft_wrap=True, markup=False
-        )
+        line = visible(f"{finding.mark} {finding.about}: {finding.text}")
+        console.print(line, style=finding.style, soft_wrap=True, markup=False)
     raise typer.Exit(failed if is_failed else 0)
 
 
@@ -149,16 +160,22 @@ def configure_logs(level: int) -> None:
     """Logs on stderr: readable on a terminal, JSON lines elsewhere."""
     import structlog
 
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    plain = structlog.dev.plain_traceback  # its default shows the values of local variables
+    console = [_visible_event, structlog.dev.ConsoleRenderer(exception_formatter=plain)]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *(console if sys.stderr.isatty() else [structlog.processors.JSONRenderer()]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_names: structlog.PrintLogger(sys.stderr),  # as it is at each line, not as it was here
     )
+
+
+def _visible_event(_logger: object, _method: str, event: "EventDict") -> "EventDict":
+    """A log line for a terminal; JSON escapes by itself."""
+    return {name: visible(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def logs_as_here() -> Callable[[], None]:

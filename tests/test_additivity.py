@@ -18,10 +18,9 @@ from pipeline.sources.meters import kepler
 from pipeline.tables import values
 from pipeline.transforms.coverage import Presence
 from pipeline.transforms.energy import Energy, fold
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
-from tests.transforms.made import Made, Points, differences, joined, shuffled
+from tests.transforms.made import Made, Points, differences, joined, shuffled, unowned
 
 MAX_GAP_MS = 600_000
 HOURS = 5
@@ -76,7 +75,7 @@ def fold_extract(transport: Transport, window: Window, step_minutes: int, starte
         kepler.read(transport, [], start_ms, end_ms),
         window,
         FoldRules("demo", MAX_GAP_MS, step_minutes),
-        Owners([], [], []),
+        unowned(window),
         started_ms,
         presence_of(transport, start_ms, end_ms),
     )

@@ -1,4 +1,4 @@
-"""Hours read together and nodes folded apart: the rows are those of one hour and one fold at a time."""
+"""Hours folded together and nodes apart: the rows are those of one hour and all nodes at a time."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -6,16 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import extraction, meters
+from pipeline import shares
 from pipeline.demo.fleet import Fleet, mixed, simulate
 from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from pipeline.extraction import first_window
 from pipeline.samples import Block
 from pipeline.settings import Settings
+from pipeline.shares import Extract, by_hours
 from pipeline.site import Site, open_site
+from pipeline.sources.meters import kepler
+from pipeline.sources.prometheus.selectors import selector
+from pipeline.starts import UNKNOWN
 from pipeline.transforms.energy import Energy, join
-from pipeline.window import HOUR
+from pipeline.transforms.plausibility import Ceilings
+from pipeline.window import HOUR, Window
 from tests.conftest import RealClock
 from tests.transforms.made import differences
 
@@ -48,7 +53,7 @@ def site(server: RunningServer, tmp_path: Path, clock: RealClock) -> Site:
 @pytest.fixture
 def alone(site: Site) -> Energy:
     """Every hour read and folded for itself, all nodes at once."""
-    return join([site.fold_hour(hour) for hour in HOURS])
+    return join([site.fold(Window.of_hour(hour)) for hour in HOURS])
 
 
 def requests(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -65,35 +70,64 @@ def requests(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def test_hours_read_together_have_the_rows_of_each_alone(
+def test_hours_folded_together_have_the_rows_of_each_alone(
     site: Site, alone: Energy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = requests(site, monkeypatch)
     assert differences(alone, site.fold_hours(HOURS, 0)) == []
-    assert len(asked) == 2 * len(set(asked)), "the first hour tells how many fit together; the other three do"
+    whole = [one for one in asked if "zone" in one]
+    assert len(whole) == len(set(whole)) + 1, "each once, but for the counters that tell which nodes there are"
 
 
-def test_hours_that_do_not_fit_together_are_read_one_by_one(
-    site: Site, alone: Energy, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("most", [1, 3_000])
+def test_nodes_that_do_not_fit_together_are_asked_for_some_at_a_time(
+    site: Site, alone: Energy, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(extraction, "MOST_SAMPLES", 1)
+    monkeypatch.setattr(shares, "MOST_SAMPLES", most)
     asked = requests(site, monkeypatch)
     assert differences(alone, site.fold_hours(HOURS, 0)) == []
-    assert len(asked) == len(HOURS) * len(set(asked))
+    pods = [one for one in asked if one.startswith("kepler_pod_cpu_joules_total")]
+    assert len({one for one in pods if "node_name=~" in one}) >= 2
+    assert any("node_name!~" in one for one in pods), "and those of nobody who is known"
 
 
 def test_nodes_folded_apart_have_the_rows_of_all_at_once(
     site: Site, alone: Energy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = requests(site, monkeypatch)
-    site.fold_hour(START)
+    site.fold_hours(HOURS, 0)
     once = sorted(asked)
-    monkeypatch.setattr(meters, "NODES_A_SHARE", 1)
-    assert differences(alone, site.fold_hours(HOURS, 0)) == []
+    monkeypatch.setattr(shares, "FOLD_SAMPLES", 1)
     asked.clear()
-    site.fold_hour(START)
-    assert sorted(set(asked)) == sorted(set(once)), "each share is handed out of what was read once"
-    assert len(set(asked)) == len(asked)
+    assert differences(alone, site.fold_hours(HOURS, 0)) == []
+    assert sorted(asked) == once, "each share is handed out of what was read once"
+
+
+@pytest.fixture
+def extract(site: Site) -> Extract:
+    """Four hours of the server, for a meter that cannot be taken node by node."""
+    site.fold(Window.of_hour(START))  # whatever is asked only once is asked
+    ceilings = Ceilings(2000.0, 1500.0)
+    return Extract(site.server, (), Window(START, HOURS[-1] + HOUR), site.rules.max_gap_ms, ceilings, UNKNOWN)
+
+
+@pytest.mark.parametrize(("most", "times"), [(10**9, 2), (1, 4)])
+def test_hours_of_other_meters_are_read_together_as_far_as_there_is_room(
+    site: Site, extract: Extract, monkeypatch: pytest.MonkeyPatch, most: int, times: int
+) -> None:
+    monkeypatch.setattr(shares, "MOST_SAMPLES", most)
+    asked, series = requests(site, monkeypatch), selector(kepler.PODS)
+    found = []
+    for part in by_hours(extract):
+        values = [block.values for block in part.transport.blocks(series, part.start_ms, part.end_ms)]
+        found.append((part.window, sum(map(len, values))))
+    assert [window for window, _ in found] == [Window.of_hour(hour) for hour in HOURS]
+    assert len(asked) == times, "the first hour tells how many fit together"
+    asked_alone = [
+        sum(len(block.values) for block in site.server.blocks(series, one.start_ms, one.end_ms))
+        for one in (extract._replace(window=Window.of_hour(hour)) for hour in HOURS)
+    ]
+    assert [samples for _, samples in found] == asked_alone
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from pipeline.discovery import meters as found_meters
 from pipeline.settings import Settings
 from pipeline.site import Site, open_site
 from pipeline.transforms.energy import Energy
-from pipeline.window import HOUR
+from pipeline.window import HOUR, Window
 from tests.conftest import RealClock
 
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -63,7 +63,7 @@ def site_of(server: RunningServer, folder: Path, clock: RealClock, gpu_meters: l
 @pytest.fixture(scope="module")
 def hours(server: RunningServer, tmp_path_factory: pytest.TempPathFactory, clock: RealClock) -> list[Energy]:
     site = site_of(server, tmp_path_factory.mktemp("w"), clock, EVERY)
-    return [site.fold_hour(START), site.fold_hour(START + HOUR)]
+    return [site.fold(Window.of_hour(START)), site.fold(Window.of_hour(START + HOUR))]
 
 
 def gpu_nodes(energy: Energy) -> dict[str, dict[str, Any]]:
@@ -107,7 +107,7 @@ def test_the_next_meter_takes_over_at_an_hours_edge_when_the_first_vanishes(hour
 def test_a_meter_that_is_not_among_gpu_meters_gives_no_gpu_energy(
     server: RunningServer, tmp_path: Path, clock: RealClock
 ) -> None:
-    energy = site_of(server, tmp_path, clock, ["dcgm"]).fold_hour(START)
+    energy = site_of(server, tmp_path, clock, ["dcgm"]).fold(Window.of_hour(START))
     assert set(gpu_nodes(energy)) == {"node-1"}
     assert {row["node"] for row in energy.nodes.to_pylist()} == {"node-1", "node-2", "node-3"}
 

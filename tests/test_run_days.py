@@ -56,10 +56,14 @@ def test_findings_of_what_a_day_tells_are_the_findings_of_all_its_rows() -> None
         [rows.pod(MIDNIGHT, "web", 3.6e6), rows.pod(MIDNIGHT, "db", 1e6, emissions_gco2e=None, pue_ratio=None)],
         EMISSIONS,
     )
-    energy = replace(NOTHING, unmetered=["n9"], remarks=(Remark("scopes", "n1", 5.0, "a guest shows it"),))
+    energy = replace(
+        NOTHING,
+        unmetered=[(MIDNIGHT, "n9"), (MIDNIGHT + HOUR, "n9")],
+        remarks=(Remark("scopes", "n1", 5.0, "a guest shows it"),),
+    )
     for table in (nodes(*faults), nodes(), NODE_ENERGY.empty_table()):
         whole, told = Findings(), Findings()
-        whole.add(table, priced, energy.unmetered, energy.faults, energy.remarks)
+        whole.add(table, priced, ["n9"], energy.faults, energy.remarks)
         seen = _seen(DayTables(priced, table, QUARANTINE.empty_table()), energy)
         DayOutcome(day(), ClusterOutcome("c", "direct"), pickle.loads(pickle.dumps(seen))).tell(told)  # noqa: S301 # our own
         assert told.checks() == whole.checks()

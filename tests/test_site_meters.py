@@ -65,7 +65,7 @@ def site(server: RunningServer, tmp_path_factory: pytest.TempPathFactory, clock:
 
 @pytest.fixture(scope="module")
 def energy(site: Site) -> Energy:
-    return site.fold_hour(START)
+    return site.fold(Window.of_hour(START))
 
 
 def truth(fleet: Fleet, node: str, group: str, hour: datetime = START) -> float:
@@ -120,7 +120,7 @@ def test_the_second_meter_of_a_node_is_its_cross_check(energy: Energy) -> None:
 
 def test_the_order_of_the_config_decides(server: RunningServer, tmp_path: Path, clock: RealClock, fleet: Fleet) -> None:
     other = site_of(server.url, tmp_path, clock, meters=["scaphandre", "kepler"], gpu_meters=[])
-    energy = other.fold_hour(START)
+    energy = other.fold(Window.of_hour(START))
     assert {(row["node"], row["meter"]) for row in energy.nodes.to_pylist()} == {
         ("node-1", "scaphandre"), ("node-3", "kepler"),
     }  # fmt: skip
@@ -135,7 +135,7 @@ def test_a_meter_replaced_in_mid_run_switches_at_an_hour_edge(
     fleet = simulate(spec)
     for server in serving(fleet, prometheus_binary, tmp_path, clock):
         site = site_of(server.url, tmp_path / "w", clock)
-        hours = [site.fold_hour(hour) for hour in spec.window.hours()]
+        hours = [site.fold(Window.of_hour(hour)) for hour in spec.window.hours()]
     assert [{row["meter"] for row in energy.nodes.to_pylist()} for energy in hours] == [{"kepler_legacy"}, {"kepler"}]
     for energy, hour in zip(hours, spec.window.hours(), strict=True):
         assert measured(energy, "node-1", "cpu") == pytest.approx(
@@ -180,7 +180,7 @@ def test_implausible_energy_goes_through_a_site_into_quarantine(
             )
         }
     )
-    energy = open_site("demo", low, {}, clock).fold_hour(START)
+    energy = open_site("demo", low, {}, clock).fold(Window.of_hour(START))
     packages = [row for row in energy.nodes.to_pylist() if row["component"] == "package"]
     assert {row["check"] for row in packages} == {"implausible"}
     held = [row for row in energy.withheld.to_pylist() if row["component"] == "package"]

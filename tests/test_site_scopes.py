@@ -87,7 +87,7 @@ def of_node(energy: Energy, node: str) -> list[dict[str, Any]]:
 
 
 def test_the_ratio_of_a_machine_to_its_meters_is_within_half_a_percent_of_truth(fleet: Fleet, site_of: SiteOf) -> None:
-    energy = site_of(platform={}).fold_hour(START)
+    energy = site_of(platform={}).fold(Window.of_hour(START))
     for node in ("node-1", "node-2"):
         ratio = machine_joules(fleet, node) / inner_joules(fleet, node)
         assert ratio > 1.3
@@ -98,11 +98,11 @@ def test_the_ratio_of_a_machine_to_its_meters_is_within_half_a_percent_of_truth(
             assert row["cross_ratio"] == pytest.approx(ratio, rel=TOLERANCE)
             assert row["platform_scale"] is None
     assert {row["cross_meter"] for row in of_node(energy, "node-3")} == {"scaphandre"}
-    assert energy.rows.equals(site_of().fold_hour(START).rows)
+    assert energy.rows.equals(site_of().fold(Window.of_hour(START)).rows)
 
 
 def test_scaled_rows_are_within_half_a_percent_of_the_machines_joules(fleet: Fleet, site_of: SiteOf) -> None:
-    energy = site_of(platform={"use": "scale"}).fold_hour(START)
+    energy = site_of(platform={"use": "scale"}).fold(Window.of_hour(START))
     for node in ("node-1", "node-2"):
         found = measured(energy, node, "cpu") + measured(energy, node, "gpu")
         assert found == pytest.approx(machine_joules(fleet, node), rel=TOLERANCE)
@@ -118,7 +118,7 @@ def test_scaled_rows_are_within_half_a_percent_of_the_machines_joules(fleet: Fle
 
 def test_a_selector_and_a_label_that_lead_nowhere_scale_nothing(site_of: SiteOf) -> None:
     for wrong in ({"selector": '{source_type="Outlet"}'}, {"node_label": "bmc_id"}):
-        energy = site_of(platform={"use": "scale"} | wrong).fold_hour(START)
+        energy = site_of(platform={"use": "scale"} | wrong).fold(Window.of_hour(START))
         assert {row["platform_scale"] for row in energy.nodes.to_pylist()} == {None}
         assert len(energy.remarks) == 3
 
@@ -204,7 +204,7 @@ def test_a_host_and_its_guest_are_counted_once_and_told(
 
 
 def test_containers_are_rows_of_their_own_that_add_up_to_their_pods(fleet: Fleet, site_of: SiteOf) -> None:
-    pods, containers = (site_of(level=level).fold_hour(START) for level in ("pod", "container"))
+    pods, containers = (site_of(level=level).fold(Window.of_hour(START)) for level in ("pod", "container"))
 
     def of_pods(energy: Energy) -> dict[tuple[str, str], float]:
         found: dict[tuple[str, str], float] = {}
@@ -237,7 +237,7 @@ def test_containers_are_rows_of_their_own_that_add_up_to_their_pods(fleet: Fleet
 
 
 def test_without_processes_system_is_the_remainder_and_nothing_else_changes(site_of: SiteOf, fleet: Fleet) -> None:
-    full, bare = (site_of(processes=kept, meters=["kepler"]).fold_hour(START) for kept in (True, False))
+    full, bare = (site_of(processes=kept, meters=["kepler"]).fold(Window.of_hour(START)) for kept in (True, False))
     assert all(row["residual_joules"] is not None for row in full.nodes.to_pylist() if row["component"] == "package")
     for energy in (full, bare):
         for node in fleet.nodes:
@@ -255,7 +255,7 @@ def test_without_processes_system_is_the_remainder_and_nothing_else_changes(site
 def test_without_processes_scaphandre_knows_hosts_by_their_address_and_nobody_on_them(
     site_of: SiteOf, fleet: Fleet
 ) -> None:
-    energy = site_of(processes=False, meters=["scaphandre"], gpu_meters=[]).fold_hour(START)
+    energy = site_of(processes=False, meters=["scaphandre"], gpu_meters=[]).fold(Window.of_hour(START))
     host = fleet.nodes[2].host
     assert {row["node"] for row in energy.nodes.to_pylist()} == {host}
     assert {row["kind"] for row in energy.rows.to_pylist()} == {"system"}

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.errors import ConfigError, SourceUnavailable
 
 SIGNED = ("content-type",)  # of ours, beside those of the scheme: others may be changed on the way
+SESSION_HEADER = "X-Amz-Security-Token"  # a header that a signature may come with
 TIMEOUT_SECONDS = 10
 CHAIN = "AWS_PROFILE, AWS_ACCESS_KEY_ID with AWS_SECRET_ACCESS_KEY, or a role of this machine or service account"
 

@@ -8,7 +8,9 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -113,6 +115,7 @@ def unpack_archive(folder: Path, releases_url: str = RELEASES_URL) -> None:
     archive = folder / name
     try:
         with httpx.Client(follow_redirects=True, timeout=60) as client:
+            client.event_hooks = {"request": [partial(_refuse_downgrade, urlsplit(releases_url).scheme)]}
             sums = client.get(f"{release}/sha256sums.txt").raise_for_status().text
             _stream(client, f"{release}/{name}", archive)
     except httpx.HTTPError as error:
@@ -123,6 +126,12 @@ def unpack_archive(folder: Path, releases_url: str = RELEASES_URL) -> None:
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     archive.unlink()
+
+
+def _refuse_downgrade(scheme: str, request: httpx.Request) -> None:
+    """Wherever a redirect leads: the sums are worth no more than the way by which they come."""
+    if scheme == "https" and request.url.scheme != scheme:
+        raise httpx.UnsupportedProtocol(f"redirected to {request.url.scheme}")
 
 
 def _stream(client: httpx.Client, url: str, target: Path) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from pipeline.credentials import Part
 from pipeline.errors import ConfigError
+from pipeline.settings.closing import ClosingSettings
 from pipeline.settings.clusters import ClusterSettings
 from pipeline.settings.energy import EnergySettings
 from pipeline.settings.intensity import IntensitySettings
@@ -15,6 +16,7 @@ from pipeline.settings.market import MarginalSettings, MarketSettings
 from pipeline.settings.servers import HttpSettings, PrometheusEndpoint, PublishSettings, StoreSettings
 
 __all__ = [
+    "ClosingSettings",
     "ClusterSettings",
     "EnergySettings",
     "HttpSettings",
@@ -52,6 +54,7 @@ class Settings(Part):
     energy: EnergySettings = EnergySettings()
     publish: PublishSettings = PublishSettings()
     http: HttpSettings = HttpSettings()
+    closing: ClosingSettings = ClosingSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -60,8 +60,18 @@ class StoreSettings(SecuredServer):
     """One store that derived series are written to."""
 
     name: str = ""
-    query_url: Url = ""
+    query_url: Url | Literal["none"] = ""
     horizon: Duration | None = None
+    publish: Literal["samples", "blocks"] = "samples"
+    data_folder: Path | None = None
+
+    @model_validator(mode="after")
+    def _blocks_that_can_be_read_back(self) -> Self:
+        if self.data_folder is not None and self.publish != "blocks":
+            raise ValueError('data_folder is where block sets are loaded: set publish = "blocks", too')
+        if self.publish == "blocks" and self.query_url == "none":
+            raise ValueError('publish = "blocks" needs a store that can be read: give its query_url')
+        return self
 
     @model_validator(mode="before")
     @classmethod

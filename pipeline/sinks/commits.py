@@ -108,6 +108,33 @@ class Commit:
         return asdict(self) | {"store": None, "samples": None, "written_utc": written_utc}
 
 
+@dataclass(frozen=True)
+class Recovery:
+    """What the first act of a run found: hours given their row again, and hours whose tables disagree (fold again)."""
+
+    restored_hours: tuple[datetime, ...]
+    torn_hours: tuple[datetime, ...]
+
+
+@dataclass(frozen=True)
+class DayResult:
+    """What a commit did, or would do.
+
+    Attributes:
+        rewritten: hours with new rows and their revision.
+        kept: hours kept as they were.
+        noted: hours noted without rows.
+        rows_written: by table.
+        revised: the `revisions` rows of hours that had figures before.
+    """
+
+    rewritten: dict[datetime, int]
+    kept: tuple[datetime, ...]
+    noted: tuple[datetime, ...]
+    rows_written: dict[str, int]
+    revised: pa.Table
+
+
 def footer_text(commits: Iterable[Commit]) -> str:
     """The commits of a file as JSON, hours in order."""
     rows = [asdict(commit) for commit in sorted(commits, key=lambda commit: commit.hour_utc)]

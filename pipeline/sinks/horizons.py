@@ -14,11 +14,12 @@ DAY = timedelta(days=1)
 
 
 class Horizon(NamedTuple):
-    """How old a sample may be, where that is known from, and what would widen it."""
+    """How old a sample may be, where that is known from, what would widen it, and how long a block is kept."""
 
     length: timedelta
     explanation: str
     advice: str
+    kept: timedelta | None = None  # null where the store does not say
 
 
 def duration(text: str) -> timedelta | None:
@@ -40,12 +41,14 @@ def of_prometheus(retention: str, config_yaml: str) -> Horizon:
     setting = WINDOW_SETTING.search(config_yaml)
     window = (duration(setting[1]) if setting else None) or timedelta(0)
     # A sample past retention is accepted and vanishes within seconds: a day less keeps away from that edge.
-    length = (window or HOUR) if kept is None else min(window or HOUR, max(kept - DAY, timedelta(0)))
+    lasts = None if kept is None else max(kept - DAY, timedelta(0))
+    length = (window or HOUR) if lasts is None else min(window or HOUR, lasts)
     explanation = (
         f"Prometheus: out-of-order window {setting[1] if setting and window else 'none, so 1 h'}, "
         f"retention {retention or 'unknown'}{' less 1 day' if kept is not None else ''}"
     )
-    return Horizon(length, explanation, "set storage.tsdb.out_of_order_time_window and --storage.tsdb.retention.time")
+    advice = "set storage.tsdb.out_of_order_time_window and --storage.tsdb.retention.time"
+    return Horizon(length, explanation, advice, lasts)
 
 
 def of_victoria(retention: str) -> Horizon:
@@ -55,4 +58,4 @@ def of_victoria(retention: str) -> Horizon:
     if kept is None:
         return Horizon(HOUR, f"VictoriaMetrics: retentionPeriod {retention!r} is not understood, so 1 h", "")
     explanation = f"VictoriaMetrics: retention {retention}{' months' if bare else ''}"
-    return Horizon(kept, explanation, "start it with a longer -retentionPeriod")
+    return Horizon(kept, explanation, "start it with a longer -retentionPeriod", kept)

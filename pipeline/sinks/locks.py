@@ -54,6 +54,11 @@ def store_lock_path(root: Path, store: str) -> Path:
     return root / LOCK_FOLDER / f"store-{quote(store, safe='')}.lock"
 
 
+def compaction_lock_path(root: Path) -> Path:
+    """The file that compaction is locked by."""
+    return root / LOCK_FOLDER / "compaction.lock"
+
+
 @contextmanager
 def held_lock(path: Path, what: str, clock: Clock, wait_seconds: float) -> Iterator[None]:
     """Hold the lock of `path` inside the block, waiting for it at most `wait_seconds`.
@@ -102,7 +107,7 @@ def probe_locks(root: Path) -> LockProbe:
 def _open(path: Path) -> int:
     with store_errors(path):
         make_folder(path.parent)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
 
 
 def _taken(descriptor: int, path: Path) -> bool:

@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipeline.errors import SchemaError, StoreFull, StoreUnwritable
-from pipeline.tables import APPEND_ONLY_TABLES, NUMBER, REPLACED_TABLES, conform
+from pipeline.tables import APPEND_ONLY_TABLES, NUMBER, REPLACED_TABLES, SCHEMA_VERSION, conform
 
 OnEffect = Callable[[str], None]
 TEMPORARY = ".tmp"
+VERSION_KEY = "carbon_etl.schema_version"
 ABANDONED_AFTER = timedelta(hours=1)  # no table takes that long to write: older ones belong to dead processes
-ROW_GROUP_ROWS = 122_880
+ROW_GROUP_ROWS = 1 << 20  # mostly a whole day: what opening a file costs grows with its groups
 AMOUNTS = ("_joules", "energy_kwh", "_gco2e")  # how names of columns end in which hardly a number comes twice
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT}
+UNWRITABLE = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP,
+}  # fmt: skip
 
 
 def nothing(_effect: str) -> None:
@@ -62,11 +64,25 @@ def read_partition(root: Path, table: str, cluster: str, day: date) -> pa.Table:
             return schema.empty_table()
         with source, damage(path):
             rows = pq.ParquetFile(source).read()
+    check_version(path, rows.schema)
     rows = rows.replace_schema_metadata(None).append_column("cluster", pa.array([cluster] * rows.num_rows, pa.string()))
     for field in schema:
         if field.name not in rows.column_names:
             rows = rows.append_column(field.name, pa.nulls(rows.num_rows, field.type))
     return conform(rows, schema)
+
+
+def check_version(path: Path, schema: pa.Schema) -> None:
+    """Refuse a file of a newer release: written again it would lose columns.
+
+    Raises:
+        SchemaError: naming both versions.
+    """
+    version = int((schema.metadata or {}).get(VERSION_KEY.encode(), b"1"))
+    if version > SCHEMA_VERSION:
+        raise SchemaError(
+            f"{path} is of schema version {version}, this carbon-etl knows {SCHEMA_VERSION}: install the newer release"
+        )
 
 
 def read_footer(path: Path, key: str) -> str | None:
@@ -93,38 +109,8 @@ def replace_partition(root: Path, table: str, cluster: str, day: date, rows: pa.
         make_folder(path.parent)
         # The partition's lock is held, so a file of that name can only be a dead process's.
         temporary.unlink(missing_ok=True)
-        _write_then_rename(temporary, path, rows.drop_columns(["cluster"]), on_effect, table)
+        write_then_rename(temporary, path, rows.drop_columns(["cluster"]), on_effect, table)
     on_effect(table)
-
-
-def append_file(root: Path, table: str, rows: pa.Table, run_id: str, day: date, on_effect: OnEffect) -> Path | None:
-    """Write one immutable file of an append-only table; None, and no file, when there is no row.
-
-    Raises:
-        SchemaError: rows that are not the table's.
-        StoreFull, StoreUnwritable: nothing was left behind.
-    """
-    rows = conform(rows, APPEND_ONLY_TABLES[table])
-    if not rows.num_rows:
-        return None
-    folder = root / table / f"date={day.isoformat()}"
-    with store_errors(folder):
-        make_folder(folder)
-        temporary, path = _claim(folder, run_id)
-        _write_then_rename(temporary, path, rows, on_effect, table)
-    on_effect(table)
-    return path
-
-
-def read_appended(root: Path, table: str, since: date, condition: ds.Expression) -> pa.Table:
-    """Rows of an append-only table that meet `condition`, from files written on `since` or later; doubles possible."""
-    schema = APPEND_ONLY_TABLES[table]
-    first = f"date={since.isoformat()}"
-    paths = sorted(str(path) for path in root.glob(partition_glob(table)) if path.parent.name >= first)
-    if not paths:
-        return schema.empty_table()
-    with store_errors(root / table), damage(root / table):
-        return ds.dataset(paths, schema=schema, format="parquet").to_table(filter=condition)
 
 
 def remove_leftovers(root: Path, cluster: str, day: date, now: datetime) -> list[Path]:
@@ -193,25 +179,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _claim(folder: Path, run_id: str) -> tuple[Path, Path]:
-    """A temporary name made exclusively and its final name, which no file has.
-
-    The final name is looked for after the claim: a writer that shares the run_id holds the temporary name until its
-    file stands, so no two writers rename to one name.
-    """
-    number = 0
-    while True:
-        path = folder / f"{run_id}-{number}.parquet"
-        temporary = path.with_name(f".{path.name}{TEMPORARY}")
-        with suppress(FileExistsError):
-            os.close(_create(temporary))
-            if not path.exists():
-                return temporary, path
-            temporary.unlink()
-        number += 1
-
-
-def _create(path: Path) -> int:
+def create_file(path: Path) -> int:
+    """A descriptor of a new file; FileExistsError where there is one."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
 
 
@@ -224,10 +193,15 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
-def _write_then_rename(temporary: Path, path: Path, rows: pa.Table, on_effect: OnEffect, effect: str) -> None:
+def write_then_rename(temporary: Path, path: Path, rows: pa.Table, on_effect: OnEffect, effect: str) -> None:
+    """Write rows under a name that no reader looks at, with the schema's version in the footer; sync, rename."""
+    known: dict[bytes, bytes] = rows.schema.metadata or {}
+    rows = rows.replace_schema_metadata(known | {VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()})
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640), "wb") as sink:
-            pq.write_table(rows, sink, row_group_size=ROW_GROUP_ROWS, **_encoding(rows.schema))
+            pq.write_table(
+                rows, sink, row_group_size=ROW_GROUP_ROWS, write_page_checksum=True, **_encoding(rows.schema)
+            )
             sink.flush()
             os.fsync(sink.fileno())
         on_effect(f"{effect}.temporary")

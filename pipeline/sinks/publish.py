@@ -10,30 +10,22 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from pipeline.errors import RemoteWriteError, SchemaError
+from pipeline.sinks.differences import WORTH_RATIO, Hour, Occasion, stamp_ms
 from pipeline.sinks.horizons import Horizon
-from pipeline.sinks.remote_write import Sample, UnsettledWriteError
-from pipeline.sinks.rounds import WORTH_RATIO, Difference, Hour, Occasion, Patience, Rounds, stamp_ms
-from pipeline.sinks.stores import DISPLAY_SERIES, REVISED_SERIES, Store
+from pipeline.sinks.patience import Patience
+from pipeline.sinks.published_series import DISPLAY_SERIES, REVISED_SERIES
+from pipeline.sinks.refusals import OF_SAMPLES
+from pipeline.sinks.remote_write import UnsettledWriteError
+from pipeline.sinks.rounds import Rounds, Settled
+from pipeline.sinks.stores import Store
 from pipeline.window import to_ms
 
 State: TypeAlias = Literal["yes", "no", "beyond_horizon"]
 
 MAX_ROUND = timedelta(hours=24)
 MAX_ROUND_KEYS = 250_000  # bounds memory: a day of a large cluster is read in several rounds
-# Refusals of samples, not of us: other hours of the round may still be taken.
-OF_SAMPLES = frozenset(
-    {
-        "out_of_bounds",
-        "too_old",
-        "out_of_order",
-        "duplicate",
-        "conflict",
-        "future",
-        "invalid_sample",
-        "rejected",
-        "too_large",
-    }
-)
+# Of a question, not of the store: fewer hours at a time may be answered.
+TOO_MUCH = frozenset({"too_large", "rejected"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,7 @@ class PublishedHour:
         state: `yes`: the store holds what it should, but for what `reason` says; `no`: it does not (yet);
             `beyond_horizon`: never sent.
         samples: samples the hour should have there.
-        written: samples that this call added. A refused hour counts none, though some may have been stored.
+        written: samples that this call added.
         corrections: those of them that stand beside an earlier sample of their key.
         pending: keys whose held sum differs from the wanted value.
         doubles: identical samples found twice, each counted once.
@@ -197,13 +189,13 @@ class _Publication:
         self._halted: RemoteWriteError | None = None
 
     def take(self, batch: Mapping[datetime, Hour]) -> None:
-        """Reconcile some neighbouring hours; where a sample is refused, each hour by itself."""
+        """Reconcile some neighbouring hours; where that is too much to ask for, each hour by itself."""
         try:
             if self._halted is not None:
                 raise self._halted
-            before, after = self._rounds.reconcile(batch)
+            settled = self._rounds.reconcile(batch)
         except RemoteWriteError as error:
-            if error.cause in OF_SAMPLES and len(batch) > 1:
+            if error.cause in TOO_MUCH and len(batch) > 1:
                 for hour, samples in batch.items():
                     self.take({hour: samples})
                 return
@@ -212,14 +204,21 @@ class _Publication:
                 self._halted = error  # the store itself: later hours would fare no better, and would break the order
             self.hours += (_unpublished(hour, len(samples), error) for hour, samples in batch.items())
         else:
-            self.hours += (_settled(hour, len(samples), before, after) for hour, samples in batch.items())
+            self.hours += (_settled(hour, len(samples), settled) for hour, samples in batch.items())
+            if settled.refusals:
+                self.error = self.error or settled.refusals[0].error
 
 
-def _settled(hour: datetime, samples: int, before: Difference, after: Difference) -> PublishedHour:
-    stamp = stamp_ms(hour)
-    unwritten, pending, slight = len(after.entries[stamp]), after.pending[stamp], after.slight[stamp]
+def _settled(hour: datetime, samples: int, settled: Settled) -> PublishedHour:
+    stamp, (before, after, refusals) = stamp_ms(hour), settled
+    refused = [refusal for refusal in refusals if refusal.stamp_ms == stamp]
+    unwritten, pending, slight = after.missing[stamp], after.pending[stamp], after.slight[stamp]
     cause, reason = None, None
-    if pending:
+    if refused:
+        first = refused[0]
+        others = f" and {len(refused) - 1:,} more" if len(refused) > 1 else ""
+        cause, reason = first.error.cause, f"refused: {first}{others} ({first.error})"
+    elif pending:
         cause, reason = "pending", f"{pending} series hold another value than the warehouse"
     elif unwritten:
         cause, reason = "dry_run", f"{unwritten} samples would be written"
@@ -229,50 +228,10 @@ def _settled(hour: datetime, samples: int, before: Difference, after: Difference
         hour_utc=hour,
         state="no" if cause else "yes",
         samples=samples,
-        written=len(before.entries[stamp]) - unwritten,
-        corrections=before.corrections(stamp) - after.corrections(stamp),
+        written=before.missing[stamp] - unwritten,
+        corrections=before.corrections[stamp] - after.corrections[stamp],
         pending=pending,
         doubles=after.doubles[stamp],
         cause=cause,
         reason=reason,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunNumbers:
-    """What a run says about itself and one cluster; null where it has no number to give."""
-
-    cluster: str
-    last_success_utc: datetime | None
-    run_seconds: float
-    rows: int
-    failed_checks: Mapping[str, bool]
-    residual_joules: float | None
-    unpublished_hours: int
-
-
-def pipeline_series(numbers: RunNumbers, now: datetime) -> list[Sample]:
-    """The `carbon_etl_*` samples of one run and cluster, stamped at the run's time; a null number has no sample."""
-    success = numbers.last_success_utc
-    amounts = {
-        "carbon_etl_last_success_timestamp_seconds": None if success is None else success.timestamp(),
-        "carbon_etl_run_seconds": numbers.run_seconds,
-        "carbon_etl_rows": float(numbers.rows),
-        "carbon_etl_residual_joules": numbers.residual_joules,
-        "carbon_etl_unpublished_hours": float(numbers.unpublished_hours),
-    }
-    cluster = ("cluster", numbers.cluster)
-    samples = [Sample(name, (cluster,), to_ms(now), value) for name, value in amounts.items() if value is not None]
-    for check, failed in sorted(numbers.failed_checks.items()):
-        samples.append(Sample("carbon_etl_check_failed", (("check", check), cluster), to_ms(now), float(failed)))
-    return samples
-
-
-def write_now(store: Store, samples: Sequence[Sample]) -> None:
-    """Write samples stamped at the run's time: once, without reading, for the next run writes newer ones.
-
-    Raises:
-        RemoteWriteError: the store cannot be reached, or refuses.
-    """
-    if samples:
-        store.send(samples)

@@ -82,7 +82,9 @@ def _over_energy(signal: str, columns: str) -> str:
             select {keys}, energy_joules, facility_energy_kwh, energy_mean(step_joules, slots_g_per_kwh) as g_per_kwh,
                 factor_type, {columns}
             from emissions left join stored.{signal}_hours as told
-                on told.cluster = emissions.cluster and told.hour_utc = emissions.hour_utc
+                on told.cluster = emissions.cluster
+                -- of a pruned day nobody knows when its energy was used; as an equation the join stays a hash join
+                and told.hour_utc = case when emissions.node is not null then emissions.hour_utc end
         )
         select {", ".join(EMISSIONS_KEY)}, energy_joules, facility_energy_kwh,
             g_per_kwh as {signal}_intensity_g_per_kwh,

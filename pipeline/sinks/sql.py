@@ -2,43 +2,80 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, visible
 from pipeline.sinks.views import open_views
 
 # Beside the package, in the source tree and in the wheel alike.
 QUERIES = Path(__file__).parents[2] / "queries"
-READS = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
-RUNS_WHAT_IT_EXPLAINS = re.compile(r"\s*explain\s*(\(|analyze\b)", re.IGNORECASE)
+EXPLAINED = re.compile(r"(?>\s|--[^\n]*\n|/\*.*?\*/)*+explain\b(.*)", re.IGNORECASE | re.DOTALL)
+PLAN = "explain_value"
+BATCH_ROWS = 65_536
+SANDBOX = {
+    "temp_directory": "",  # nothing is spilled beside the warehouse
+    "memory_limit": "2GB",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+MOST_BYTES = 1 << 30  # of an answer, held in memory before it is printed
 
 
-def run_query(root: Path, text: str) -> pa.Table:
+def run_query(root: Path, text: str, most_bytes: int = MOST_BYTES) -> pa.Table:
     """The answer to one SQL statement over the views of the warehouse at `root`; times in UTC.
 
     Raises:
-        ConfigError: DuckDB's complaint in one line, or a statement that is not a question.
+        ConfigError: DuckDB's complaint in one line, a statement that is not a question, an answer above `most_bytes`.
     """
-    with open_views(root) as connection:
+    with open_views(root, text, SANDBOX) as connection:
         try:
-            statements = connection.extract_statements(text)
-            if len(statements) != 1:
-                raise ConfigError(f"give exactly one SQL statement, not {len(statements)}")
-            statement = statements[0]
-            # The folder may be read and written by DuckDB: only questions get through.
-            if statement.type not in READS or RUNS_WHAT_IT_EXPLAINS.match(statement.query):
-                raise ConfigError(
-                    "only questions can be asked here (select, describe, explain): the tables are the pipeline's"
-                )
-            return connection.sql(statement.query).to_arrow_table()
+            asked = _question_of(connection, text)
+            return _read(connection.sql(asked).to_arrow_reader(BATCH_ROWS), most_bytes)
         except duckdb.Error as error:
             raise ConfigError(f"SQL: {_one_line(str(error))}") from error
+        except RuntimeError as error:
+            connection.interrupt()  # or closing waits for its threads
+            if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
+
+
+def _question_of(connection: duckdb.DuckDBPyConnection, text: str) -> str:
+    """The statement, where it only reads: DuckDB may write what it may read, so nothing else gets through."""
+    statement = _single(connection, text)
+    if statement.type == duckdb.StatementType.SELECT:
+        return statement.query
+    explained = EXPLAINED.match(statement.query) if statement.type == duckdb.StatementType.EXPLAIN else None
+    if explained is not None:  # `explain analyze` would do what it explains, behind whatever comments
+        with suppress(duckdb.Error):
+            if _single(connection, explained[1]).type == duckdb.StatementType.SELECT:
+                return f"explain {explained[1]}"
+    raise ConfigError("only questions can be asked here (select, describe, explain): the tables are the pipeline's")
+
+
+def _single(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statement:
+    statements = connection.extract_statements(text)
+    if len(statements) != 1:
+        raise ConfigError(f"give exactly one SQL statement, not {len(statements)}")
+    return statements[0]
+
+
+def _read(batches: pa.RecordBatchReader, most_bytes: int) -> pa.Table:
+    found, size = [], 0
+    for batch in batches:
+        size += batch.nbytes
+        if size > most_bytes:
+            raise ConfigError(f"the answer is larger than {most_bytes >> 20} MB: sum it up, or add a limit")
+        found.append(batch)
+    return pa.Table.from_batches(found, batches.schema)
 
 
 def shipped_queries() -> dict[str, str]:
@@ -56,11 +93,23 @@ def render(answer: pa.Table) -> Table:
     table = Table(header_style="bold", show_edge=False, pad_edge=False)
     for field in answer.schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type) or pa.types.is_decimal(field.type)
-        table.add_column(Text(field.name), justify="right" if number else "left", overflow="fold")
-    columns = [column.to_pylist() for column in answer.columns]
+        table.add_column(Text(visible(field.name)), justify="right" if number else "left", overflow="fold")
+    columns = [_cells(name, answer[name]) for name in answer.column_names]
     for row in zip(*columns, strict=True):
-        table.add_row(*[Text("null", style="dim") if value is None else Text(readable(value)) for value in row])
+        table.add_row(*row)
     return table
+
+
+def _cells(name: str, column: "pa.ChunkedArray[Any]") -> list[Text]:
+    try:
+        found = column.to_pylist()
+    except (OverflowError, ValueError):
+        raise ConfigError(
+            f"column {visible(name)} holds a time outside of the years 1 to 9999: cast it to varchar"
+        ) from None
+    if name == PLAN:  # a drawing of many lines
+        return [Text("\n".join(visible(line) for line in str(value).split("\n"))) for value in found]
+    return [Text("null", style="dim") if value is None else Text(readable(value)) for value in found]
 
 
 def readable(value: object) -> str:
@@ -73,7 +122,7 @@ def readable(value: object) -> str:
         (date, str),
         (list, lambda known: ", ".join("null" if item is None else readable(item) for item in known)),  # type: ignore[attr-defined] # a list
     )
-    return next((shown(value) for kind, shown in formats if isinstance(value, kind)), str(value))
+    return next((shown(value) for kind, shown in formats if isinstance(value, kind)), visible(str(value)))
 
 
 def _number(value: object) -> str:

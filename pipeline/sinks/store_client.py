@@ -22,7 +22,9 @@ class StoreTransport(httpx.HTTPTransport):
         self._signer = Signer(**settings.sigv4.model_dump()) if settings.sigv4 is not None else None
         if self._signer is not None:
             self._signer.check()
-        super().__init__(verify=self._tls.context(), trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+        is_secured = any(url.startswith("https:") for url in (settings.url, settings.query_url))
+        verify = self._tls.context() if is_secured else False  # no redirect leads from http to https
+        super().__init__(verify=verify, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send it signed; what is wrong with certificates does not pass by itself.

@@ -7,54 +7,50 @@ table without a file is a typed empty view, because a glob that matches nothing 
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
-import pyarrow as pa
 
 from pipeline.errors import StoreFull, StoreUnwritable
-from pipeline.sinks.commits import FOOTER_KEY
-from pipeline.sinks.daily import DAILY_VIEW, DIGEST_LETTERS
-from pipeline.sinks.partitions import has_files, make_folder, partition_glob, store_errors, sync_folder
+from pipeline.sinks import scans
+from pipeline.sinks.closings import CLOSING_VIEWS
+from pipeline.sinks.daily import DAILY_VIEW
+from pipeline.sinks.partitions import make_folder, store_errors, sync_folder
 from pipeline.sinks.signals import MACROS, SIGNAL_VIEWS
-from pipeline.tables import APPEND_ONLY_TABLES, REPLACED_TABLES, TABLES
+from pipeline.tables import APPEND_ONLY_TABLES, TABLES
 
 DATABASE = "carbon.duckdb"
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 STORAGE_VERSION = "v1.4.0"  # what the oldest supported DuckDB opens
-DUCKDB_TYPES = {
-    pa.timestamp("us", tz="UTC"): "timestamptz",
-    pa.string(): "varchar",
-    pa.float64(): "double",
-    pa.int64(): "bigint",
-    pa.list_(pa.float64()): "double[]",
-    pa.binary(): "blob",
-}
-COMMIT_JSON = """[{"cluster": "VARCHAR", "hour_utc": "TIMESTAMPTZ", "run_id": "VARCHAR", "revision": "BIGINT"}]"""
 
-# Copies of one row may stand in two files while a table is being compacted; quarantine rows have no shorter key.
-NATURAL_KEYS = {
-    "intensity": "zone, provider, signal, factor_type, start_utc, end_utc, updated_utc, fetched_utc",
-    "intensity_checks": "zone, provider, signal, factor_type, start_utc, end_utc, asked_utc",
-    "forecasts": "zone, provider, signal, factor_type, start_utc, end_utc, issued_utc, fetched_utc",
-    "payloads": "payload_id, provider, url, fetched_utc",
-    "pue": "cluster, source, start_utc, end_utc, updated_utc, fetched_utc",
-    "market_factors": ", ".join(TABLES["market_factors"].names),
-    "cluster_zones": ", ".join(TABLES["cluster_zones"].names),
-    "revisions": "cluster, hour_utc, namespace, component, kind, revision, run_id",
-    "quarantine": ", ".join(f'"{name}"' for name in TABLES["quarantine"].names),
-    "hours": "cluster, hour_utc, store, state, reason, revision, run_id, written_utc",
-    "runs": "run_id, finished_utc",
-    "closings": "period, cluster, namespace, closed_utc",
-}
+
+def _of_commits(table: str) -> str:
+    """The rows of commits that happened: of a file with the digest of the emissions beside it all, of others some.
+
+    As in `DAILY_VIEW`, both branches see one list of what is in doubt: mostly nothing, which costs no row anything.
+    """
+    return f"""
+        with doubtful as not materialized (
+            select cluster, date, source.footer
+            from stored.{table}_digests as told left join stored.footers as source using (cluster, date)
+            where told.source_digest is null or told.source_digest is distinct from source.source_digest
+        )
+        from stored.{table} anti join doubtful using (cluster, date)
+        union all by name
+        from stored.{table} semi join doubtful using (cluster, date)
+        semi join ({scans.commits_in("doubtful")}) using (cluster, hour_utc, run_id, revision)"""
+
 
 # In schema `stored` are the rows as they lie there; the view of a table's own name shows those that count.
 DERIVED = {
     "stored.commit_log": "select distinct cluster, hour_utc, run_id, revision from stored.hours where store is null",
     "emissions": "from stored.emissions",
     "emissions_daily": DAILY_VIEW,
-    "node_energy": "from stored.node_energy semi join stored.commits using (cluster, hour_utc, run_id, revision)",
-    "processes": "from stored.processes semi join stored.commits using (cluster, hour_utc, run_id, revision)",
+    "node_energy": _of_commits("node_energy"),
+    "processes": _of_commits("processes"),
     "quarantine": "from stored.quarantine semi join stored.commits using (cluster, hour_utc, run_id, revision)",
     "revisions": "from stored.revisions semi join stored.commit_log using (cluster, hour_utc, run_id, revision)",
     "hours": """
@@ -103,33 +99,37 @@ DERIVED = {
         select cluster, hour_utc, count(*) as nodes_expected, count(*) filter (seen) as nodes_seen
         from node_hours group by cluster, hour_utc""",
     **SIGNAL_VIEWS,
+    **CLOSING_VIEWS,
 }
 
 
 def definitions(root: Path) -> dict[str, str]:
     """The SQL of every view by name, in the order in which they can be made; it names the tables that have files."""
     root = root.absolute()
-    files = {f"stored.{name}": _table_files(root, name) for name in TABLES}
-    footers = {"stored.commits": _commits(root), "stored.emissions_digests": _emissions_digests(root)}
-    return files | footers | DERIVED
+    files = {f"stored.{name}": scans.rows_of(root, name) for name in TABLES}
+    return files | scans.footers(root) | DERIVED
 
 
-def open_views(root: Path, query: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection in memory with the views, in UTC, that can read under `root` and nothing else.
+def open_views(
+    root: Path, query: str | None = None, settings: Mapping[str, str] = NO_SETTINGS
+) -> duckdb.DuckDBPyConnection:
+    """A connection in memory with the views, in UTC, that can read the tables under `root` and nothing else.
 
     Close it after use. Its settings are locked, so that text from a user cannot undo that.
 
     Args:
         root: the warehouse.
-        query: make only the views that this text can mean, since making one opens every file of its table.
+        query: make only the views that this text can mean, or all where it names none.
+        settings: of DuckDB besides.
     """
     root = root.absolute()
-    connection = duckdb.connect(":memory:")
+    connection = duckdb.connect(":memory:", config=dict(settings))
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set parquet_metadata_cache = true")  # a footer is looked at by several views, and to bind them
     views = definitions(root)
-    _create(connection, views if query is None else _meant(views, query))
-    folders = ", ".join(sorted({_quoted(str(root)), _quoted(_glob_escaped(root))}))
+    _create(connection, (query and _meant(views, query)) or views)
+    roots = {str(root), scans.glob_escaped(root)}
+    folders = ", ".join(sorted(scans.quoted(f"{spelling}/{table}") for spelling in roots for table in TABLES))
     connection.execute(f"set allowed_directories = [{folders}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
@@ -140,7 +140,7 @@ def _meant(views: dict[str, str], query: str) -> dict[str, str]:
     """The views that a query names, and those that these are made of."""
     texts, names = [query], set()
     for name in reversed(views):
-        word = re.compile(rf"\b{re.escape(name)}\b")
+        word = re.compile(rf"\b{re.escape(name.rpartition('.')[2])}\b", re.IGNORECASE)
         if any(word.search(text) for text in texts):
             names.add(name)
             texts.append(views[name])
@@ -170,7 +170,7 @@ def refresh_database(root: Path) -> bool:
         make_folder(root)
         try:
             _build(temporary, views | {"about": f"select '{digest}' as definitions_sha256"})
-            temporary.chmod(0o640)
+            temporary.chmod(temporary.stat().st_mode & 0o640)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -205,57 +205,3 @@ def _digest(path: Path) -> str | None:
         row = connection.execute("select definitions_sha256 from about").fetchone()
         return None if row is None else str(row[0])
     return None
-
-
-def _table_files(root: Path, table: str) -> str:
-    """A table's rows as stored, with its partition column; the empty branch gives columns that old files lack."""
-    replaced = table in REPLACED_TABLES
-    columns = {name: DUCKDB_TYPES[kind] for name, kind in zip(TABLES[table].names, TABLES[table].types, strict=True)}
-    partition = "date" if replaced else "written_date"
-    nulls = ", ".join(f'null::{kind} as "{name}"' for name, kind in (columns | {partition: "date"}).items())
-    empty = f"select {nulls} where false"
-    if not has_files(root, table):
-        return empty
-    hive = {"cluster": "varchar", "date": "date"} if replaced else {"date": "date"}
-    types = ", ".join(f"'{name}': {kind}" for name, kind in hive.items())
-    source = (
-        f"read_parquet({_glob(root, table)}, union_by_name = true, hive_partitioning = true, hive_types = {{{types}}})"
-    )
-    selected = ", ".join(f'"{name}"' for name in [*columns, partition])
-    if replaced:
-        return f"select {selected} from ({empty} union all by name select * from {source})"
-    rows = f"select * rename (date as written_date) from {source}"
-    return f"select distinct on ({NATURAL_KEYS[table]}) {selected} from ({empty} union all by name {rows})"
-
-
-def _commits(root: Path) -> str:
-    """The (cluster, hour, run_id, revision) that emissions files carry in their footers: read without their rows."""
-    parsed = f"unnest(from_json(decode(value), '{COMMIT_JSON}')) as row"
-    rows = f"select {parsed} from ({_emissions_footers(root)})"
-    return f"select row.cluster, row.hour_utc, row.run_id, row.revision from ({rows})"
-
-
-def _emissions_digests(root: Path) -> str:
-    """The digest of those commits, by partition: what `emissions_daily` says that it sums."""
-    path = "regexp_extract(file_name, '/cluster=([^/]*)/date=([^/]*)/[^/]*$', ['cluster', 'date']) as path"
-    rows = f"select {path}, left(sha256(value), {DIGEST_LETTERS}) as source_digest from ({_emissions_footers(root)})"
-    return f"select path.cluster, path.date::date as date, source_digest from ({rows})"
-
-
-def _emissions_footers(root: Path) -> str:
-    if not has_files(root, "emissions"):
-        return "select null::varchar as file_name, null::blob as value where false"
-    return f"select file_name, value from parquet_kv_metadata({_glob(root, 'emissions')}) where key = '{FOOTER_KEY}'"
-
-
-def _glob(root: Path, table: str) -> str:
-    return _quoted(f"{_glob_escaped(root)}/{partition_glob(table)}")
-
-
-def _glob_escaped(root: Path) -> str:
-    """The path with `*`, `?` and `[` meaning themselves."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(root))
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -5,28 +5,30 @@ emissions_daily (its sum) -> hours.
 Everything of one (cluster, day) happens under `partition_lock`, from `recover` to the `hours` row.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
-from pipeline.sinks import locks, partitions, views
+from pipeline.errors import StoreBusy
+from pipeline.sinks import appended, locks, partitions
 from pipeline.sinks.commits import (
     FOOTER_KEY,
     Commit,
+    DayResult,
     DayTables,
     HourCommit,
+    Recovery,
     Revise,
     RunStamp,
     check_hours,
     footer_text,
     parse_footer,
 )
+from pipeline.sinks.compaction import compact
 from pipeline.sinks.daily import DIGEST_KEY, daily_rows, digest
 from pipeline.sinks.partitions import OnEffect
 from pipeline.sinks.plans import (
@@ -40,53 +42,18 @@ from pipeline.sinks.plans import (
     of_hours,
     plan,
 )
+from pipeline.sinks.stored_tables import StoredTables
 from pipeline.sinks.table_checks import check_tables
 from pipeline.tables import (
     COMMITTED_TABLES,
-    FORECASTS,
-    HOURS,
-    INTENSITY,
-    INTENSITY_CHECKS,
     PROCESSES,
-    PUE,
-    QUARANTINE,
-    REPLACED_TABLES,
-    TABLES,
-    conform,
 )
-from pipeline.window import HOUR, Clock, Window, parse_time
+from pipeline.window import Clock
 
 __all__ = ["DayResult", "DayTables", "HourCommit", "Recovery", "RunStamp", "Warehouse"]
 
 
-@dataclass(frozen=True)
-class Recovery:
-    """What the first act of a run found: hours given their row again, and hours whose tables disagree (fold again)."""
-
-    restored_hours: tuple[datetime, ...]
-    torn_hours: tuple[datetime, ...]
-
-
-@dataclass(frozen=True)
-class DayResult:
-    """What a commit did, or would do.
-
-    Attributes:
-        rewritten: hours with new rows and their revision.
-        kept: hours kept as they were.
-        noted: hours noted without rows.
-        rows_written: by table.
-        revised: the `revisions` rows of hours that had figures before.
-    """
-
-    rewritten: dict[datetime, int]
-    kept: tuple[datetime, ...]
-    noted: tuple[datetime, ...]
-    rows_written: dict[str, int]
-    revised: pa.Table
-
-
-class Warehouse:
+class Warehouse(StoredTables):
     """The tables under one folder.
 
     Args:
@@ -96,7 +63,7 @@ class Warehouse:
     """
 
     def __init__(self, root: Path, on_effect: OnEffect = partitions.nothing) -> None:
-        self.root = root.absolute()
+        super().__init__(root)
         self._on_effect = on_effect
 
     def partition_lock(
@@ -143,93 +110,6 @@ class Warehouse:
         self._append("hours", hours_rows(commit.row(now) for commit in lost), run_id, now)
         return Recovery(tuple(commit.hour_utc for commit in lost), tuple(sorted(stored.torn_hours())))
 
-    def read_day(self, table: str, cluster: str, day: date) -> pa.Table:
-        """The stored rows of one partition of `emissions`, `node_energy` or `processes`: full schema, sorted by key."""
-        return partitions.read_partition(self.root, table, cluster, day)
-
-    def read_table(
-        self, table: str, start: datetime | str | None = None, end: datetime | str | None = None
-    ) -> pa.Table:
-        """The rows of `emissions`, `node_energy` or `processes` with `start <= hour_utc < end`, sorted by key.
-
-        Raises:
-            ConfigError: a time without a zone.
-        """
-        conditions, bounds = ["true"], {}
-        for name, sign, moment in (("start", ">=", start), ("end", "<", end)):
-            if moment is not None:
-                conditions.append(f"hour_utc {sign} ${name}")
-                bounds[name] = parse_time(moment if isinstance(moment, str) else moment.isoformat(), name)
-        names = REPLACED_TABLES[table].names
-        columns = ", ".join(f'"{name}"' for name in names)
-        query = f"select {columns} from {table} where {' and '.join(conditions)} order by {', '.join(KEYS[table])}"
-        return conform(self._query(query, **bounds), REPLACED_TABLES[table])
-
-    def hours(self, cluster: str, window: Window | None = None) -> pa.Table:
-        """HOURS rows: the newest fold row of each hour of the cluster, in time order."""
-        return self._hours("cluster = $cluster and store is null", window, cluster=cluster)
-
-    def quarantine(self, cluster: str, day: date) -> pa.Table:
-        """QUARANTINE rows of the commits that emissions carries: to be handed on when an hour is only priced anew."""
-        query = """select * exclude (written_date) from quarantine
-                   where cluster = $cluster and (hour_utc at time zone 'UTC')::date = $day order by all"""
-        return conform(self._query(query, cluster=cluster, day=day), QUARANTINE)
-
-    def intensity_vintages(self, zones: Mapping[str, str], window: Window, signal: str = "average") -> pa.Table:
-        """INTENSITY rows that touch a window: per provider and factor type the newest answer for each instant.
-
-        Null intensity is an answer (withdrawn). Rows do not overlap; an older vintage shows where no newer one reaches.
-
-        Args:
-            zones: the zone to take from each provider; no other provider is looked at.
-            window: the span.
-            signal: `average` or `marginal`.
-        """
-        query = f"""select {", ".join(INTENSITY.names)} from intensity_newest
-            join (select unnest($providers) as provider, unnest($zones) as zone) using (provider, zone)
-            where signal = $signal and start_utc < $end and end_utc > $start
-            order by provider, signal, factor_type, start_utc"""
-        named = {"providers": list(zones), "zones": list(zones.values()), "signal": signal}
-        if not zones:
-            return INTENSITY.empty_table()
-        return conform(self._query(query, **named, start=window.start, end=window.end), INTENSITY)
-
-    def intensity_checks(self, zone: str, provider: str, signal: str, factor_type: str, window: Window) -> pa.Table:
-        """INTENSITY_CHECKS rows of one provider and zone that touch a window."""
-        query = f"""select {", ".join(INTENSITY_CHECKS.names)} from intensity_checks
-            where zone = $zone and provider = $provider and signal = $signal and factor_type = $factor_type
-            and start_utc < $end and end_utc > $start"""
-        named = {"zone": zone, "provider": provider, "signal": signal, "factor_type": factor_type}
-        return conform(self._query(query, **named, start=window.start, end=window.end), INTENSITY_CHECKS)
-
-    def pue_vintages(self, cluster: str, source: str, window: Window) -> pa.Table:
-        """PUE rows of a cluster from one source that touch a window, superseded ones included."""
-        query = f"""select {", ".join(PUE.names)} from pue
-            where cluster = $cluster and source = $source and start_utc < $end and end_utc > $start"""
-        named = {"cluster": cluster, "source": source}
-        return conform(self._query(query, **named, start=window.start, end=window.end), PUE)
-
-    def forecasts(self, provider: str, zone: str, signal: str, factor_type: str, window: Window) -> pa.Table:
-        """FORECASTS rows of one provider and zone that touch a window: the newest of each step, in time order."""
-        query = f"""select {", ".join(FORECASTS.names)} from forecasts
-            where zone = $zone and provider = $provider and signal = $signal and factor_type = $factor_type
-            and start_utc < $end and end_utc > $start
-            qualify row_number() over (partition by start_utc, end_utc order by issued_utc desc, fetched_utc desc) = 1
-            order by start_utc, end_utc"""
-        named = {"zone": zone, "provider": provider, "signal": signal, "factor_type": factor_type}
-        return conform(self._query(query, **named, start=window.start, end=window.end), FORECASTS)
-
-    def declared(self, table: str) -> pa.Table:
-        """The newest declaration of each cluster in `market_factors` or `cluster_zones`, a withdrawal included."""
-        newest = f"from {table} qualify fetched_utc = max(fetched_utc) over (partition by cluster)"
-        schema = TABLES[table]
-        return conform(self._query(f"select {', '.join(schema.names)} from ({newest})"), schema)
-
-    def hours_of_quality(self, cluster: str, quality: str) -> list[datetime]:
-        """Hours of the cluster in which some energy is priced at that quality of intensity."""
-        query = "select distinct hour_utc from emissions where cluster = $cluster and intensity_quality = $quality"
-        return [row["hour_utc"] for row in self._query(query, cluster=cluster, quality=quality).to_pylist()]
-
     def append(self, table: str, rows: pa.Table, run_id: str, day: date) -> Path | None:
         """Add rows to an append-only table as one immutable file; no row, no file.
 
@@ -243,7 +123,22 @@ class Warehouse:
             SchemaError: not the table's columns.
             StoreFull, StoreUnwritable: nothing was written.
         """
-        return partitions.append_file(self.root, table, rows, run_id, day, self._on_effect)
+        return appended.append_file(self.root, table, rows, run_id, day, self._on_effect)
+
+    def compact(self, clock: Clock) -> int:
+        """Make one file of each past day of the append-only tables; see `compaction`.
+
+        Returns:
+            How many days of tables were compacted; none while another process does it.
+
+        Raises:
+            SchemaError, StoreFull, StoreUnwritable: what was done stands, and the next call goes on.
+        """
+        try:
+            with locks.held_lock(locks.compaction_lock_path(self.root), "compaction", clock, 0):
+                return compact(self.root, clock.now(), self._on_effect)
+        except StoreBusy:
+            return 0
 
     def commit_day(
         self,
@@ -317,10 +212,12 @@ class Warehouse:
             rows[name] = both.sort_by([(column, "ascending") for column in KEYS[name]])
         standing = {hour: commit for hour, commit in stored.commits.items() if hour not in rewritten}
         footer = footer_text((standing | rewritten).values())
-        rows["emissions"] = rows["emissions"].replace_schema_metadata({FOOTER_KEY: footer})
+        # Rows of a commit that never happened lie on until their hour is folded: such a file belongs to no state.
+        of_state = {} if stored.torn_hours() - set(rewritten) else {DIGEST_KEY: digest(footer)}
         for name, table in rows.items():
             if name == "emissions" or table.num_rows or stored.tables[name].num_rows:
-                partitions.replace_partition(self.root, name, cluster, day, table, self._on_effect)
+                whole = table.replace_schema_metadata({FOOTER_KEY: footer} if name == "emissions" else of_state)
+                partitions.replace_partition(self.root, name, cluster, day, whole, self._on_effect)
                 written[name] = fresh[name].num_rows
         return written | {"emissions_daily": self._write_daily(cluster, day, rows["emissions"], footer)}
 
@@ -349,28 +246,5 @@ class Warehouse:
         folds = {row["hour_utc"]: row for row in sorted(fold_rows, key=fold_age)}
         return Stored({name: self.read_day(name, cluster, day) for name in COMMITTED_TABLES}, commits, folds)
 
-    def _fold_rows(self, cluster: str, day: date) -> list[dict[str, Any]]:
-        """Every fold row ever written about the day; an hour is priced after it ends, so none lies in older files."""
-        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        hour = ds.field("hour_utc")
-        wanted = (ds.field("cluster") == cluster) & ds.field("store").is_null()
-        wanted &= (hour >= pa.scalar(midnight)) & (hour < pa.scalar(midnight + 24 * HOUR))
-        return partitions.read_appended(self.root, "hours", day, wanted).to_pylist()
-
     def _append(self, table: str, rows: pa.Table, run_id: str, written_utc: datetime) -> None:
         self.append(table, rows, run_id, written_utc.astimezone(UTC).date())
-
-    def _hours(self, condition: str, window: Window | None, **parameters: object) -> pa.Table:
-        if window is not None:
-            condition += " and hour_utc >= $start and hour_utc < $end"
-            parameters |= {"start": window.start, "end": window.end}
-        return conform(
-            self._query(
-                f"select {', '.join(HOURS.names)} from hours where {condition} order by hour_utc", **parameters
-            ),
-            HOURS,
-        )
-
-    def _query(self, text: str, **parameters: object) -> pa.Table:
-        with views.open_views(self.root, text) as connection:
-            return connection.sql(text, params=parameters).to_arrow_table()

@@ -16,42 +16,44 @@ NodesOf = Callable[[pa.Table], Sequence[str]]
 
 
 class Shares:
-    """A slab's series in groups of nodes, each node in one; nodes that nobody named are in the first.
+    """A slab's series node by node.
 
     Args:
         slab: where all samples are.
         nodes_of: the node of each series, by the labels.
-        groups: the nodes of all groups but the first.
+        named: the nodes that are asked for by name; series of others belong to whoever asks for those.
     """
 
-    def __init__(self, slab: "Slab", nodes_of: NodesOf, groups: Sequence[Sequence[str]]) -> None:
+    def __init__(self, slab: "Slab", nodes_of: NodesOf, named: Sequence[str]) -> None:
         self._slab, self._nodes_of = slab, nodes_of
-        self._group_of = {node: number for number, group in enumerate(groups, 1) for node in group}
+        self._number = {node: number for number, node in enumerate(named)}
         self._known: dict[int, tuple[Block, Int64s]] = {}
 
-    def blocks(self, group: int, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
-        """The samples of one group, as `samples.Transport` gives those of all."""
+    def blocks(self, share: "Share", selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
+        """The samples of some nodes, as `samples.Transport` gives those of all."""
+        chosen = np.zeros(len(self._number) + 1, dtype=np.bool_)  # the last is of nobody who is named
+        chosen[[self._number[node] for node in share.nodes]] = True
+        chosen[-1] = share.others
         for block in self._slab.held(selector, start_ms, end_ms):
-            yield from cut(block, start_ms, end_ms, self._groups_of(block) == group)
+            yield from cut(block, start_ms, end_ms, chosen[self._numbers(block)])
 
-    def _groups_of(self, block: Block) -> Int64s:
+    def _numbers(self, block: Block) -> Int64s:
         if id(block) not in self._known:
-            self._known[id(block)] = block, self._found(block)  # with the block, so that its id stays its own
+            numbers = [self._number.get(node, -1) for node in self._nodes_of(block.labels)]
+            self._known[id(block)] = block, np.array(numbers, dtype=np.int64)  # with it, so that its id stays its own
         return self._known[id(block)][1]
-
-    def _found(self, block: Block) -> Int64s:
-        return np.array([self._group_of.get(node, 0) for node in self._nodes_of(block.labels)], dtype=np.int64)
 
 
 class Share(NamedTuple):
-    """One group; implements `samples.Transport`."""
+    """Some nodes, and perhaps what nobody named; implements `samples.Transport`."""
 
     shares: Shares
-    group: int
+    nodes: Sequence[str]
+    others: bool
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         """See `samples.Transport`."""
-        return self.shares.blocks(self.group, selector, start_ms, end_ms)
+        return self.shares.blocks(self, selector, start_ms, end_ms)
 
 
 class Slab:
@@ -102,7 +104,9 @@ def cut(block: Block, start_ms: int, end_ms: int, chosen: Bools | None) -> Itera
         return
     rows, low, sizes = rows[held], low[held], (high - low)[held]
     offsets = np.concatenate(([0], np.cumsum(sizes)))
-    at = np.repeat(low - offsets[:-1], sizes) + np.arange(offsets[-1])
+    at: Int64s | slice = slice(int(low[0]), int(low[0] + offsets[-1]))
+    if np.any(low[1:] != low[:-1] + sizes[:-1]):  # else they lie side by side, and nothing is copied
+        at = np.repeat(low - offsets[:-1], sizes) + np.arange(offsets[-1])
     labels = block.labels if len(rows) == block.labels.num_rows else block.labels.take(pa.array(rows, pa.int64()))
     yield Block(labels, offsets, block.stamps_ms[at], block.values[at])
 

@@ -1,6 +1,6 @@
 """Somebody else's words in ours: one line of a text, and why a server could not be reached."""
 
-from pipeline.errors import SourceError, SourceRejected, SourceUnavailable
+from pipeline.errors import SourceError, SourceRejected, SourceUnavailable, visible
 
 LINE_CHARACTERS = 200
 REASONS = {  # what the depths of a socket say, and what a person reads
@@ -21,7 +21,7 @@ REASONS = {  # what the depths of a socket say, and what a person reads
 
 def line(text: str) -> str:
     """At most one line of somebody else's text."""
-    return " ".join(text.split())[:LINE_CHARACTERS]
+    return visible(" ".join(text.split())[:LINE_CHARACTERS])
 
 
 def failure(error: Exception, where: str) -> SourceError:

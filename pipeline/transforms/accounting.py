@@ -14,10 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.equality import key_ids
+from pipeline.tables import values
 from pipeline.transforms.energy import NOTHING, Energy
 from pipeline.transforms.sheet import IMPLAUSIBLE
 
 Group: TypeAlias = Literal["cpu", "gpu"]
+NodeMeter: TypeAlias = tuple[datetime, str, str]  # in an hour: its node and component
 
 # The components of a group; the coverage of the first that a meter has is the group's.
 COMPONENTS: dict[Group, tuple[str, ...]] = {"cpu": ("package", "psys", "other", "dram"), "gpu": ("gpu",)}
@@ -58,7 +60,8 @@ def choose(energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]]
     Returns:
         All rows of each (hour, node, group) from exactly one meter.
     """
-    chosen = {place: accounting(offers) for place, offers in candidates(energies, orders).items()}
+    offered = candidates(energies, orders)
+    chosen = {place: accounting(offers) for place, offers in offered.items()}
     parts = [of_places(energy, {p for p, of in chosen.items() if of == name}) for name, energy in energies.items()]
     joined = Energy(
         rows=pa.concat_tables([NOTHING.rows, *(part.rows for part in parts)]),
@@ -68,25 +71,23 @@ def choose(energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]]
         processes=pa.concat_tables([NOTHING.processes, *(part.processes for part in parts)]),
         faults=tuple(fault for energy in energies.values() for fault in energy.faults),
     )
-    return replace(joined, nodes=_cross_checked(joined.nodes, candidates(energies, orders)))
+    return replace(joined, nodes=_cross_checked(joined.nodes, offered))
 
 
 def with_refused(energy: Energy, refused: pa.Table) -> Energy:
     """`energy` with what a meter's own fold did not believe: quarantine rows of node meters, schema WITHHELD."""
-    joules: dict[tuple[datetime, str, str], float] = {}
-    for row in refused.to_pylist():
-        key = row["hour_utc"], row["node"], row["component"]
-        joules[key] = joules.get(key, 0.0) + (row["energy_joules"] or 0.0)
-    nodes = energy.nodes.to_pylist()
-    for row in nodes:
-        left_out = joules.get((row["hour_utc"], row["node"], row["component"]), 0.0)
-        row["quarantined_joules"] += left_out
-        row["check"] = row["check"] or (IMPLAUSIBLE if left_out > 0 else None)
-    return replace(
-        energy,
-        nodes=pa.Table.from_pylist(nodes, energy.nodes.schema),
-        withheld=pa.concat_tables([energy.withheld, refused]),
-    )
+    if refused.num_rows == 0:
+        return energy
+    joules: dict[NodeMeter, float] = {}
+    for place, refused_joules in zip(_node_meters(refused), values(refused, "energy_joules"), strict=True):
+        joules[place] = joules.get(place, 0.0) + (refused_joules or 0.0)
+    nodes = energy.nodes
+    left_out = [joules.get(place, 0.0) for place in _node_meters(nodes)]
+    held = zip(values(nodes, "quarantined_joules"), left_out, strict=True)
+    failed = zip(values(nodes, "check"), left_out, strict=True)
+    nodes = _with(nodes, "quarantined_joules", [before + out for before, out in held])
+    nodes = _with(nodes, "check", [check or (IMPLAUSIBLE if out > 0 else None) for check, out in failed])
+    return replace(energy, nodes=nodes, withheld=pa.concat_tables([energy.withheld, refused]))
 
 
 def candidates(energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]]) -> dict[Place, list[Candidate]]:
@@ -139,40 +140,54 @@ def _shared(one: Candidate, other: Candidate) -> set[str]:
 
 def _cross_checked(nodes: pa.Table, offered: Mapping[Place, Sequence[Candidate]]) -> pa.Table:
     """`nodes` with the second meter's ratio where there is one; the register's stays elsewhere."""
-    rows = nodes.to_pylist()
-    for row in rows:
-        offers = offered[Place(row["hour_utc"], row["node"], GROUP_OF[row["component"]])]
-        ours = next(offer for offer in offers if offer.meter == row["meter"])
+    if all(len(offers) == 1 for offers in offered.values()):
+        return nodes
+    cross_meter, cross_ratio = values(nodes, "cross_meter"), values(nodes, "cross_ratio")
+    for row, ((hour, node, component), meter) in enumerate(
+        zip(_node_meters(nodes), values(nodes, "meter"), strict=True)
+    ):
+        offers = offered[Place(hour, node, GROUP_OF[component])]
+        ours = next(offer for offer in offers if offer.meter == meter)
         check = cross_check(ours, offers)
-        if check is not None and row["component"] in _shared(ours, next(o for o in offers if o.meter == check[0])):
-            row["cross_meter"], row["cross_ratio"] = check
-    return pa.Table.from_pylist(rows, nodes.schema)
+        if check is not None and component in _shared(ours, next(o for o in offers if o.meter == check[0])):
+            cross_meter[row], cross_ratio[row] = check
+    return _with(_with(nodes, "cross_meter", cross_meter), "cross_ratio", cross_ratio)
+
+
+def _node_meters(table: pa.Table) -> list[NodeMeter]:
+    """Of each row."""
+    return list(zip(*(values(table, name) for name in ("hour_utc", "node", "component")), strict=True))
+
+
+def _with(table: pa.Table, name: str, column: Sequence[object]) -> pa.Table:
+    field = table.schema.field(name)
+    return table.set_column(table.schema.get_field_index(name), field, pa.array(column, field.type))
 
 
 def of_places(energy: Energy, places: set[Place]) -> Energy:
     """What a fold says of some places; programs are of processors."""
     names = ("rows", "nodes", "withheld", "processes")
-    tables: dict[str, Any] = {name: getattr(energy, name) for name in names}
-    return replace(energy, **{name: table.filter(_within(table, places)) for name, table in tables.items()})
+    tables: dict[str, Any] = {name: _of_places(getattr(energy, name), places) for name in names}
+    return replace(energy, **tables)
 
 
-def _within(table: pa.Table, places: set[Place]) -> "pa.Array[Any]":
-    """Which rows are of these places, looked up once a place."""
-    columns = [name for name in ("hour_utc", "node", "component") if name in table.column_names]
+def _of_places(table: pa.Table, places: set[Place]) -> pa.Table:
+    """The rows of these places, looked up once a place; nothing is copied where these are all."""
     if table.num_rows == 0:
-        return pa.array([], pa.bool_())
+        return table
+    columns = [name for name in ("hour_utc", "node", "component") if name in table.column_names]
     (number,) = key_ids([table], columns)
     first = np.unique(number, return_index=True)[1]
     keys = table.select(columns).take(first).to_pylist()
     held = [Place(key["hour_utc"], key["node"], GROUP_OF[key.get("component", "package")]) in places for key in keys]
-    return pa.array(np.array(held, dtype=np.bool_)[number])
+    return table if all(held) else table.filter(pa.array(np.array(held, dtype=np.bool_)[number]))
 
 
 def _unmetered(
     energies: Mapping[str, Energy], orders: Mapping[Group, Sequence[str]], chosen: Mapping[Place, str]
-) -> Iterator[str]:
-    """Nodes with consumers of a meter that reads them not, unless another meter reads the same group there."""
+) -> Iterator[tuple[datetime, str]]:
+    """Hours of nodes with consumers of a meter that reads them not, unless another meter reads the same group there."""
     for name, energy in energies.items():
         groups = {group for group, order in orders.items() if name in order}
-        read = {place.node for place in chosen if place.group in groups}
-        yield from (node for node in energy.unmetered if node not in read)
+        read = {(place.hour_utc, place.node) for place in chosen if place.group in groups}
+        yield from (place for place in energy.unmetered if place not in read)

@@ -4,14 +4,15 @@ Workload counters are scraped together with the node's, so each workload interva
 node's counter has a gap, its workloads have one too.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s
-from pipeline.transforms.counters import Counters, Intervals, StampIndex, joined_intervals
-from pipeline.transforms.metered import Metered
+from pipeline.transforms.counters import Counters, Intervals, StampIndex
+from pipeline.transforms.metered import Metered, NodeReadings
 
 FIT_TOLERANCE = 1e-6  # relative: a pod alone on its node is the active energy, to the exporter's rounding
 ROUNDING_JOULES = 1e-9
@@ -24,12 +25,13 @@ class Workloads:
     Attributes:
         counters: samples, `code` numbering workloads (identity and component).
         meter: the node meter of each workload (indexed by workload).
-        started_ms: when the workload started as Kubernetes knows it, NaN where it does not.
+        started_ms: when workloads (numbers) that have first intervals (starts, ends) were started as Kubernetes knows
+            it, NaN where it does not.
     """
 
     counters: Counters
     meter: Int64s
-    started_ms: Floats
+    started_ms: Callable[[Int64s, Int64s, Int64s], Floats]
 
 
 class Placed(NamedTuple):
@@ -37,11 +39,15 @@ class Placed(NamedTuple):
 
     Attributes:
         intervals: joined intervals and accepted births, sorted by (workload, end).
+        sample: the sample that each of them ends with, rising.
+        anew: numbers of those in which a counter began at zero, rising: their joules are its value, not its rise.
         at: of each sample the node reading at its stamp, -1 where there is none.
-        joules: the energy of all of them, per node reading that ends an interval.
+        joules: the energy of all intervals, per node reading that ends one.
     """
 
     intervals: Intervals
+    sample: Int64s
+    anew: Int64s
     at: Int64s
     joules: Floats
 
@@ -50,7 +56,8 @@ def fold_workloads(workloads: Workloads, metered: Metered, max_gap_ms: int) -> P
     """Joined intervals and accepted births of all workloads.
 
     Drops are resets to zero, however small; a restart of the node's exporter resets every workload of the node, also
-    those that did not fall.
+    those that did not fall. A birth starts a workload from zero at the node's previous scrape: one that Kubernetes
+    started more than `max_gap_ms` before its first sample was hidden, not born.
     """
     return _fold(workloads, metered, max_gap_ms, np.zeros(len(metered.readings.meter)), jumps_believed=True)
 
@@ -72,47 +79,108 @@ def fold_outside(outside: Workloads, is_process: Bools, metered: Metered, taken:
         Intervals whose `code` is a node meter, sorted by (meter, end).
     """
     readings = metered.readings
-    _, at, joules = _fold(outside, metered, max_gap_ms, taken, jumps_believed=False)
-    samples = outside.counters
+    placed = _fold(outside, metered, max_gap_ms, taken, jumps_believed=False)
     seen = np.zeros(len(readings.meter), dtype=bool)
-    seen[at[(at >= 0) & is_process[samples.code]]] = True
+    seen[placed.at[(placed.at >= 0) & is_process[outside.counters.code]]] = True
     end = metered.pair[metered.joined] + 1
     end = end[seen[end]]
-    return Intervals(readings.meter[end], readings.stamp_ms[end - 1], readings.stamp_ms[end], joules[end])
+    return Intervals(readings.meter[end], readings.stamp_ms[end - 1], readings.stamp_ms[end], placed.joules[end])
+
+
+class _Seen(NamedTuple):
+    """Samples of workloads at readings of their nodes; `unseen` where none lies near before."""
+
+    code: Int64s
+    stamp_ms: Int64s
+    value: Floats
+    at: Int64s
+    unseen: Bools
+
+    def where(self, chosen: Int64s) -> "_Seen":
+        """Some of them."""
+        return _Seen(self.code[chosen], self.stamp_ms[chosen], self.value[chosen], self.at[chosen], self.unseen[chosen])
 
 
 def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats, *, jumps_believed: bool) -> Placed:
     """See `fold_workloads`; `taken` joules per node reading are no room for births."""
-    readings = metered.readings
-    index = StampIndex.of(readings.meter, readings.stamp_ms)
-    samples = workloads.counters
-    reading = at = index.find(workloads.meter[samples.code], samples.stamp_ms)
-    seen = at >= 0
-    unseen = _unseen(samples, max_gap_ms)[seen]
-    code, stamp, value = samples.code, samples.stamp_ms, samples.value
-    if not seen.all():
-        code, stamp, value, at = code[seen], stamp[seen], value[seen], at[seen]
-    gaps_before = _gaps_before(metered)
+    samples, readings = workloads.counters, metered.readings
+    at = readings_of(samples, workloads.meter, readings)
+    seen = _Seen(samples.code, samples.stamp_ms, samples.value, at, _unseen(samples, max_gap_ms))
+    (position,) = (at >= 0).nonzero()
+    if len(position) < len(at):
+        seen = seen.where(position)
+    if len(position) == 0:
+        intervals = Intervals(position, position, position, np.zeros(0))
+        return Placed(intervals, position, position, at, np.zeros(len(readings.meter)))
 
-    k = np.flatnonzero(code[1:] == code[:-1])
-    close = stamp[k + 1] - stamp[k] <= max_gap_ms
-    joined = k[close & (gaps_before[at[k + 1]] == gaps_before[at[k]])]
-    rise = value[joined + 1] - value[joined]
-    restarted = metered.restarts.within(readings.node[workloads.meter[code[joined]]], stamp[joined], stamp[joined + 1])
-    joules = np.where(restarted | (rise < 0), value[joined + 1], rise)
+    # of each sample: what lies between it and the one before
+    joined = _joined(seen, metered, max_gap_ms)
+    joules = np.diff(seen.value, prepend=0.0)
+    anew = joined & ((joules < 0) | _restarted(seen, metered))
+    joules[anew] = seen.value[anew]
     if not jumps_believed:
-        active = np.append(0.0, np.cumsum(_active(metered)))
-        most = active[at[joined + 1] + 1] - active[at[joined] + 1]
-        fits = joules <= most * (1 + FIT_TOLERANCE) + ROUNDING_JOULES
-        joined, joules = joined[fits], joules[fits]
-    steady = Intervals(code[joined], stamp[joined], stamp[joined + 1], joules)
+        most = np.diff(np.cumsum(_active(metered))[seen.at], prepend=0.0)
+        joined &= joules <= most * (1 + FIT_TOLERANCE) + ROUNDING_JOULES
+    (end,) = joined.nonzero()
+    laid = _laid(metered, seen.at[end - 1], seen.at[end], joules[end])
+    born = _births(workloads, seen, _active(metered, np.nan) - laid - taken, metered, max_gap_ms)
+    laid += np.bincount(seen.at[born], seen.value[born], minlength=len(laid))
 
-    laid = _laid(metered, at[joined], at[joined + 1], joules)
-    room = _active(metered, np.nan) - laid - taken
-    born = _births(unseen, at, value, stamp, workloads.started_ms[code], room, metered, max_gap_ms)
-    births = Intervals(code[born], readings.stamp_ms[at[born] - 1], stamp[born], value[born])
-    laid += np.bincount(at[born], value[born], minlength=len(laid))
-    return Placed(joined_intervals(steady, births).sorted(), reading, laid)
+    start_ms = np.concatenate((seen.stamp_ms[:1], seen.stamp_ms[:-1]))
+    start_ms[born] = readings.stamp_ms[seen.at[born] - 1]
+    joules[born], joined[born], anew[born] = seen.value[born], True, True
+    (end,) = joined.nonzero()
+    intervals = Intervals(seen.code[end], start_ms[end], seen.stamp_ms[end], joules[end])
+    return Placed(intervals, position[end], anew[end].nonzero()[0], at, laid)
+
+
+def readings_of(samples: Counters, meter: Int64s, readings: NodeReadings) -> Int64s:
+    """The position of the reading of a counter's node `meter` (indexed by counter) at each sample's stamp, or -1.
+
+    A counter is mostly there at every reading from its first sample on: that is verified, and searched where it fails.
+    """
+    if len(samples.code) == 0:
+        return samples.code
+    index = StampIndex.of(readings.meter, readings.stamp_ms)
+    (begin,) = samples.first.nonzero()
+    own, lengths = meter[samples.code[begin]], np.diff(begin, append=len(samples.code))
+    base = index.position(own, samples.stamp_ms[begin])
+    inside = base + lengths <= np.searchsorted(readings.meter, own, side="right")
+    at = np.repeat(base - begin, lengths) + np.arange(len(samples.code))
+    np.minimum(at, len(readings.meter) - 1, out=at)
+    found = readings.stamp_ms[at] == samples.stamp_ms if len(readings.meter) else np.zeros(len(at), dtype=bool)
+    if not inside.all():
+        found &= np.repeat(inside, lengths)
+    if not found.all():
+        (missed,) = (~found).nonzero()
+        at[missed] = index.find(meter[samples.code[missed]], samples.stamp_ms[missed])
+    return at
+
+
+def _joined(seen: _Seen, metered: Metered, max_gap_ms: int) -> Bools:
+    """Whether a sample is joined with the one before it: of the same counter, near, and no gap of its node between."""
+    joined = np.zeros(len(seen.code), dtype=bool)
+    np.less_equal(seen.stamp_ms[1:] - seen.stamp_ms[:-1], max_gap_ms, out=joined[1:])
+    joined[1:] &= seen.code[1:] == seen.code[:-1]
+    if not metered.joined.all():
+        gaps_before = _gaps_before(metered)[seen.at]
+        joined[1:] &= gaps_before[1:] == gaps_before[:-1]
+    return joined
+
+
+def _restarted(seen: _Seen, metered: Metered) -> Bools | bool:
+    """Whether a counter that stood above zero began anew with its node's exporter, between a sample and the one before.
+
+    From zero it rises by its value all the same.
+    """
+    readings, restarts = metered.readings, metered.restarts
+    if len(restarts.ends.keys) == 0:
+        return False
+    node, restarted = readings.node[readings.meter], np.zeros(len(seen.code), dtype=bool)
+    begun = restarts.starts.count_to(node, readings.stamp_ms - 1)[seen.at]
+    over = restarts.ends.count_to(node, readings.stamp_ms)[seen.at]
+    restarted[1:] = (over[1:] > begun[:-1]) & (seen.value[:-1] > 0)
+    return restarted
 
 
 def _unseen(samples: Counters, max_gap_ms: int) -> Bools:
@@ -161,24 +229,18 @@ def _laid(metered: Metered, first: Int64s, last: Int64s, joules: Floats) -> Floa
     return sums
 
 
-def _births(
-    unseen: Bools,
-    at: Int64s,
-    value: Floats,
-    stamp: Int64s,
-    started_ms: Floats,
-    room: Floats,
-    metered: Metered,
-    max_gap_ms: int,
-) -> Int64s:
-    """Samples that start a workload from zero at the node's previous scrape.
+def _births(workloads: Workloads, seen: _Seen, room: Floats, metered: Metered, max_gap_ms: int) -> Int64s:
+    """Samples whose whole value is what a workload used since its node's previous reading.
 
     A value that alone exceeds the room is a baseline and does not spoil the others; the rest are accepted only
-    together. A workload that Kubernetes started more than `max_gap_ms` before its first sample was hidden, not born.
+    together.
     """
+    (new,) = seen.unseen.nonzero()
+    begin_ms = metered.readings.stamp_ms[seen.at[new] - 1]
+    started_ms = workloads.started_ms(seen.code[new], begin_ms, seen.stamp_ms[new])
+    new = new[np.isnan(started_ms) | (started_ms >= seen.stamp_ms[new] - max_gap_ms)]
     limit = room + FIT_TOLERANCE * _active(metered)
-    recent = np.isnan(started_ms) | (started_ms >= stamp - max_gap_ms)
     with np.errstate(invalid="ignore"):
-        alone = np.flatnonzero(unseen & recent & (value <= limit[at]))
-        together = np.bincount(at[alone], value[alone], minlength=len(room))
-        return alone[together[at[alone]] <= limit[at[alone]]]
+        alone = new[seen.value[new] <= limit[seen.at[new]]]
+        together = np.bincount(seen.at[alone], seen.value[alone], minlength=len(room))
+        return alone[together[seen.at[alone]] <= limit[seen.at[alone]]]

@@ -11,7 +11,6 @@ Two things follow, and no rule for counters elsewhere fits them:
 A restart of Kepler is seen in its node counters: then every sum begins at 0.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +19,8 @@ from pipeline.samples import Bools, Floats, Int64s, Samples
 from pipeline.transforms.attribution import FIT_TOLERANCE, ROUNDING_JOULES
 from pipeline.transforms.boards import distinct
 from pipeline.transforms.counters import Counters, Intervals, StampIndex, merge
-from pipeline.transforms.folded import Consumer, Name
-from pipeline.units import MS_PER_HOUR
+from pipeline.transforms.folded import Consumer, Name, Names
+from pipeline.transforms.names import SeenNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +121,13 @@ class Users:
         value: Floats = np.where(near, np.append(0.0, samples.value)[mine], 0.0)
         return value, near & (stamp_ms == scraped_ms)
 
-    @property
-    def names(self) -> Callable[[int], dict[int, Name]]:
-        """Namespace and pod of consumers: the latest full ones seen from the hour's start to `max_gap` after it."""
-        full = np.array([None not in name for name in self.label_names], dtype=bool)
-        samples = self.counters
-        named = np.flatnonzero(full[samples.label]) if len(full) else np.zeros(0, dtype=np.int64)
-        named = named[np.argsort(samples.stamp_ms[named], kind="stable")]
-        stamp_ms, label, consumer = samples.stamp_ms[named], samples.label[named], self.consumer[named]
-
-        def at(hour_end_ms: int) -> dict[int, Name]:
-            inside = (stamp_ms > hour_end_ms - MS_PER_HOUR) & (stamp_ms <= hour_end_ms + self.max_gap_ms)
-            pairs = zip(consumer[inside].tolist(), label[inside].tolist(), strict=True)
-            return {one: self.label_names[number] for one, number in dict(pairs).items()}
-
-        return at
+    def names(self, start_ms: int, hours: int) -> Names:
+        """Namespace and pod of consumers: the latest full ones seen from an hour's start to `max_gap` after it."""
+        full = np.array([None not in name for name in self.label_names], dtype=np.bool_)
+        order = np.lexsort((self.counters.stamp_ms, self.consumer))
+        order = order[full[self.counters.label[order]]]
+        seen = SeenNames(self.consumer[order], self.counters.stamp_ms[order], self.counters.label[order])
+        return Names(self.label_names, seen.latest(len(self.consumers), start_ms, hours, 0, self.max_gap_ms))
 
 
 def _by_name(name: Name) -> str | None:

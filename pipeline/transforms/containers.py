@@ -1,11 +1,12 @@
 """Counters of containers folded as workloads, and told apart into pods by the names they carry."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.samples import Bools, Floats, Int64s, Samples
+from pipeline.samples import Bools, Int64s, Samples
+from pipeline.starts import Starts
 from pipeline.transforms.attribution import Workloads, fold_workloads, per_reading
 from pipeline.transforms.counters import Counters, Intervals, StampIndex, joined_intervals, merge
 from pipeline.transforms.folded import Name
@@ -86,7 +87,7 @@ def containers_of(samples: Samples, meter: Sequence[int]) -> Containers:
 
 
 def fold_containers(
-    containers: Containers, summed: Summed, max_gap_ms: int, started_ms: Mapping[str, int], outside: Sequence[str] = ()
+    containers: Containers, summed: Summed, max_gap_ms: int, starts: Starts, outside: Sequence[str] = ()
 ) -> Used:
     """Containers are workloads as any, tails included; each of their sightings (what no gap cuts) may be a birth.
 
@@ -94,17 +95,18 @@ def fold_containers(
         containers: counters that start at 0 with their container and with their exporter.
         summed: their node meters.
         max_gap_ms: the longest joined interval.
-        started_ms: when pods started, by `namespace/pod`.
+        starts: of pods.
         outside: ids under which the meter shows what ran outside containers, if it shows it.
     """
     samples = containers.counters
     begins = samples.first
     begins[1:] |= (np.diff(samples.code) == 0) & (np.diff(samples.stamp_ms) > max_gap_ms)
     owner = samples.code[begins]
+    pod = _pods(containers, begins, max_gap_ms, starts)
     sightings = Workloads(
         counters=replace(samples, code=np.cumsum(begins) - 1),
         meter=containers.meter[owner],
-        started_ms=_started(containers, begins, max_gap_ms, started_ms),
+        started_ms=lambda code, start_ms, end_ms: starts.of(pod[code], start_ms, end_ms),
     )
     placed = fold_workloads(sightings, summed.lenient, max_gap_ms)
     found = placed.intervals
@@ -129,20 +131,20 @@ def _told(containers: Containers, found: Intervals, summed: Summed, outside: Seq
     return told
 
 
-def _started(containers: Containers, begins: Bools, max_gap_ms: int, started_ms: Mapping[str, int]) -> Floats:
-    """When the pod of each sighting started; NaN where nobody knows, or where it does not matter.
+def _pods(containers: Containers, begins: Bools, max_gap_ms: int, starts: Starts) -> Int64s:
+    """The pod of each sighting as `starts` numbers them; nobody where its start does not matter.
 
     A container that appears in a pod seen within `max_gap_ms` was started again: its pod's age says nothing about it.
     """
     samples = containers.counters
     if len(samples.code) == 0:
-        return np.zeros(0)
+        return samples.code
     pod = containers.meter[samples.code] * len(containers.names) + samples.label
     seen = StampIndex.of(*np.unique(np.stack((pod, samples.stamp_ms)), axis=1))
     own, stamp_ms = pod[begins], samples.stamp_ms[begins]
     again = seen.count_to(own, stamp_ms - 1) > seen.count_to(own, stamp_ms - max_gap_ms - 1)
-    known = np.array([started_ms.get(f"{namespace}/{pod}", np.nan) for namespace, pod in containers.names])
-    return np.where(again, np.nan, known[samples.label[begins]])
+    rows = starts.rows([f"{namespace}/{pod}" for namespace, pod in containers.names])
+    return np.where(again, starts.nobody, rows[samples.label[begins]])
 
 
 def _label_at(intervals: Intervals, containers: Containers, max_gap_ms: int) -> Int64s:

@@ -61,16 +61,29 @@ SPAN = 1 << 40  # more milliseconds than any extract spans
 def in_order(code: Int64s, stamp_ms: Int64s) -> Int64s | None:
     """The order by (code, stamp), None where that is the given one; entries that are equal keep their order.
 
-    What comes in sorted runs, as samples do, is merged: cheaper than a sort by two keys.
+    Samples come in runs of one code whose stamps rise: where runs of a code follow each other, whole runs are sorted.
     """
     if len(code) == 0:
         return None
-    keys = code * SPAN + (stamp_ms - stamp_ms.min())
-    return None if np.all(keys[1:] >= keys[:-1]) else np.argsort(keys, kind="stable")
+    begins = code[1:] != code[:-1]
+    if not np.all(begins | (stamp_ms[1:] >= stamp_ms[:-1])):
+        return np.argsort(code * SPAN + (stamp_ms - stamp_ms.min()), kind="stable")
+    begin = np.append(0, np.flatnonzero(begins) + 1)
+    last = np.append(begin[1:], len(code)) - 1
+    runs = np.lexsort((stamp_ms[begin], code[begin]))
+    if np.all(runs[1:] > runs[:-1]):
+        return None
+    begin, last = begin[runs], last[runs]
+    if np.any((code[begin[1:]] == code[begin[:-1]]) & (stamp_ms[begin[1:]] < stamp_ms[last[:-1]])):
+        return np.argsort(code * SPAN + (stamp_ms - stamp_ms.min()), kind="stable")
+    lengths = last - begin + 1
+    return np.repeat(begin - np.cumsum(lengths) + lengths, lengths) + np.arange(len(code))
 
 
 def joined_intervals(one: Intervals, other: Intervals) -> Intervals:
     """All of one, then all of the other."""
+    if len(other.code) == 0:
+        return one
     return Intervals(*(np.concatenate((getattr(one, f), getattr(other, f))) for f in Intervals.__slots__))
 
 
@@ -80,8 +93,8 @@ def merge(code: Int64s, stamp_ms: Int64s, value: Floats, label: Int64s) -> Count
     Running and terminated states, and names that arrive late, are label sets of one counter: they share the exporter's
     accumulator, so the greater value is the further one. What is not a finite, non-negative number is no sample.
     """
-    valid = np.isfinite(value) & (value >= 0)
-    if not valid.all():
+    if len(value) and not (value.min() >= 0 and value.max() < np.inf):
+        valid = np.isfinite(value) & (value >= 0)
         code, stamp_ms, value, label = code[valid], stamp_ms[valid], value[valid], label[valid]
     order = in_order(code, stamp_ms)
     if order is not None:
@@ -120,13 +133,18 @@ class StepGrid:
         Returns:
             Array of shape (codes, count).
         """
-        return self._lay(intervals, intervals.joules, codes)
+        return self._lay(intervals, codes, intervals.joules)[0]
 
     def cover(self, intervals: Intervals, codes: int) -> Floats:
         """Milliseconds per (code, step) that the intervals cover; shape (codes, count)."""
-        return self._lay(intervals, (intervals.end_ms - intervals.start_ms).astype(np.float64), codes)
+        return self._lay(intervals, codes, _lengths(intervals))[0]
 
-    def _lay(self, intervals: Intervals, amount: Floats, codes: int) -> Floats:
+    def spread_and_cover(self, intervals: Intervals, codes: int) -> tuple[Floats, Floats]:
+        """Both."""
+        spread, cover = self._lay(intervals, codes, intervals.joules, _lengths(intervals))
+        return spread, cover
+
+    def _lay(self, intervals: Intervals, codes: int, *amounts: Floats) -> list[Floats]:
         """Most intervals lie in one step; of the few others each piece has its part, and comes after all of those."""
         start, end, length_ms = intervals.start_ms - self.start_ms, intervals.end_ms - self.start_ms, self._length_ms
         one, cell = (start >= 0) & (end <= length_ms), intervals.code
@@ -134,27 +152,31 @@ class StepGrid:
             first = start // self.step_ms
             one &= (end - 1) // self.step_ms == first
             cell = cell * self.count + first
+        whole = slice(None) if one.all() else one
         (cut,) = (~one & (end > 0) & (start < length_ms)).nonzero()
-        share = amount
-        if not one.all():
-            cell, share = cell[one], share[one]
-        if len(cut):
-            begin, stop = np.maximum(start[cut], 0), np.minimum(end[cut], length_ms)
-            first = begin // self.step_ms
-            pieces = (stop - 1) // self.step_ms - first + 1
-            owner = np.repeat(np.arange(len(cut)), pieces)
-            step = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first[owner]
-            left = np.maximum(start[cut][owner], step * self.step_ms)
-            right = np.minimum(end[cut][owner], (step + 1) * self.step_ms)
-            part = amount[cut][owner] * ((right - left) / (end - start)[cut][owner])
-            cell = np.concatenate((cell, intervals.code[cut][owner] * self.count + step))
-            share = np.concatenate((share, part))
-        sums: Floats = np.bincount(cell, share, minlength=codes * self.count).astype(np.float64)
-        return sums.reshape(codes, self.count)
+        begin, stop = np.maximum(start[cut], 0), np.minimum(end[cut], length_ms)
+        first = begin // self.step_ms
+        pieces = (stop - 1) // self.step_ms - first + 1
+        owner = np.repeat(np.arange(len(cut)), pieces)
+        step = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first[owner]
+        left = np.maximum(start[cut][owner], step * self.step_ms)
+        right = np.minimum(end[cut][owner], (step + 1) * self.step_ms)
+        part, of_piece = (right - left) / (end - start)[cut][owner], cut[owner]
+        cell = np.concatenate((cell[whole], intervals.code[of_piece] * self.count + step))
+        return [
+            np.bincount(cell, np.concatenate((amount[whole], amount[of_piece] * part)), minlength=codes * self.count)
+            .astype(np.float64)
+            .reshape(codes, self.count)
+            for amount in amounts
+        ]
 
     @property
     def _length_ms(self) -> int:
         return self.step_ms * self.count
+
+
+def _lengths(intervals: Intervals) -> Floats:
+    return (intervals.end_ms - intervals.start_ms).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +205,10 @@ class StampIndex:
         ):
             stamp_ms = np.clip(stamp_ms, self.origin_ms - 1, self.origin_ms + SPAN - 1)
         return code * SPAN + (stamp_ms - self.origin_ms)
+
+    def position(self, code: Int64s, stamp_ms: Int64s) -> Int64s:
+        """Of the first indexed stamp of list `code` that is not before that one, or of what comes after the list."""
+        return np.searchsorted(self.keys, self._key(code, stamp_ms)).astype(np.int64)
 
     def find(self, code: Int64s, stamp_ms: Int64s) -> Int64s:
         """Position of exactly that stamp in list `code`, or -1."""

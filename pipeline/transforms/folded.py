@@ -4,8 +4,8 @@ A meter differs from another only in how its samples become this; booking into r
 choice between meters are common to all.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -36,6 +36,33 @@ class Consumer(NamedTuple):
     container: str | None = None
     workload_kind: str | None = None
     workload: str | None = None
+
+
+class Names(NamedTuple):
+    """Under which names consumers are known.
+
+    Attributes:
+        known: all names.
+        number: (consumers, hours), position of a consumer's name in each hour, -1 where it has none.
+    """
+
+    known: list[Name]
+    number: Int64s
+
+    @classmethod
+    def by_hour(cls, told: Sequence[Mapping[int, Name]], consumers: int) -> "Names":
+        """From the names of so many consumers, hour by hour."""
+        position = {name: i for i, name in enumerate(dict.fromkeys(name for hour in told for name in hour.values()))}
+        number = np.full((consumers, len(told)), -1, dtype=np.int64)
+        for index, hour in enumerate(told):
+            number[list(hour), index] = [position[name] for name in hour.values()]
+        return cls(list(position), number)
+
+    @classmethod
+    def always(cls, names: Mapping[int, Name], consumers: int, hours: int) -> "Names":
+        """The same names in every hour."""
+        known, number = cls.by_hour([names], consumers)
+        return cls(known, np.broadcast_to(number, (consumers, hours)))
 
 
 class Marks(NamedTuple):
@@ -88,14 +115,14 @@ class Folded:
             GPU boards, of both.
         consumers: everybody who used energy.
         used: their intervals (`code` numbers `consumers`), sorted by (consumer, end).
-        names: namespace and pod of consumers as of the hour that ends at a stamp.
+        names: of consumers in each hour of a window, given its first stamp and number of hours.
         readings: when node meters were read.
         restarts: readings after which an exporter is known to have restarted.
         wraps: readings at which a register wrapped.
         unplaced: joules of gaps per (meter, hour) of a window, given its first stamp and number of hours; NaN where
             nobody knows.
         cross: the second meter, where there is one.
-        unmetered: nodes that have consumers but no readable meter.
+        unmetered: nodes that have consumers but no readable meter in the hour from a stamp, sorted.
         tails: the part of `used` that was estimated.
         implausible: what was taken out because no machine can have used it.
         splits: how a consumer's part of shared energy was found in the hour from a stamp: `whole`, `activity`,
@@ -109,13 +136,13 @@ class Folded:
     bridged: Intervals
     consumers: list[Consumer]
     used: Intervals
-    names: Callable[[int], dict[int, Name]]
+    names: Callable[[int, int], Names]
     readings: Marks
     restarts: Marks
     wraps: Marks
     unplaced: Callable[[int, int], Floats]
     cross: Cross | None = None
-    unmetered: list[str] = field(default_factory=list)
+    unmetered: Callable[[int], list[str]] = lambda _hour_ms: []
     implausible: Implausible | None = None
     tails: Intervals | None = None
     splits: Callable[[int], Mapping[int, str]] = lambda _hour_ms: {}

@@ -5,6 +5,7 @@ any interval within it. Joules are whole millionths (binary ones), whose sums ar
 idle add up to their boards to the last bit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,9 @@ from pipeline.samples import Bools, Floats, GpuSamples, Int64s
 from pipeline.transforms.board_coverage import Sightings, Unplaced, covered, sightings
 from pipeline.transforms.boards import NO_COUNTERS, Reports, Spans, beside, distinct, join_reports, number_reports
 from pipeline.transforms.counters import Intervals
-from pipeline.transforms.folded import Consumer, Cross, Folded, Marks, Name
+from pipeline.transforms.folded import Consumer, Cross, Folded, Marks, Names
 from pipeline.transforms.holders import SPLITS, WHOLE, Holder, Shares, share_out
+from pipeline.transforms.names import SeenNames
 from pipeline.transforms.vacancies import Vacancies
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE
 
@@ -99,7 +101,7 @@ def fold_boards(samples: GpuSamples, max_gap_ms: int, ceiling_watts: float = CEI
         consumers=consumers,
         used=_used(pieces, consumer, pieces.holder >= 0),
         tails=_used(pieces, consumer, (pieces.holder >= 0) & pieces.estimated),
-        names=_Names.of(shares, reports, consumer, max_gap_ms).at,
+        names=_names(shares, reports, consumer, max_gap_ms),
         readings=_marks(reports.node[seen.report], seen.stamp_ms),
         restarts=_marks(reports.node[fallen.report], fallen.to_ms),
         wraps=_marks(NO_COUNTERS.code, NO_COUNTERS.stamp_ms),
@@ -204,31 +206,28 @@ def _pairs(rows: list[Int64s]) -> list[tuple[int, int]]:
     return list(zip(rows[0].tolist(), rows[1].tolist(), strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Names under which consumers were seen, sorted by (consumer, whether full, stamp)."""
+def _names(
+    shares: Shares, reports: Reports, consumer: dict[tuple[int, int], int], max_gap_ms: int
+) -> Callable[[int, int], Names]:
+    """The latest full names seen up to `max_gap` around each hour, others where there are none.
 
-    consumer: Int64s
-    stamp_ms: Int64s
-    holder: Int64s
-    holders: list[Holder]
-    max_gap_ms: int
+    Who left at its beginning was seen before it.
+    """
+    code = _numbered(reports.node[shares.report], shares.holder, consumer)
+    full = np.array([holder.namespace != "" for holder in shares.holders] + [False])[shares.holder]
+    order = np.lexsort((shares.holder, shares.stamp_ms, code))
+    order = order[code[order] >= 0]
+    told, others = (
+        SeenNames(code[chosen], shares.stamp_ms[chosen], shares.holder[chosen])
+        for chosen in (order[full[order]], order[~full[order]])
+    )
 
-    @classmethod
-    def of(cls, shares: Shares, reports: Reports, consumer: dict[tuple[int, int], int], max_gap_ms: int) -> "_Names":
-        """From the scrapes of boards."""
-        code = _numbered(reports.node[shares.report], shares.holder, consumer)
-        full = np.array([holder.namespace != "" for holder in shares.holders] + [False])
-        order = np.lexsort((shares.holder, shares.stamp_ms, full[shares.holder], code))
-        order = order[code[order] >= 0]
-        return cls(code[order], shares.stamp_ms[order], shares.holder[order], shares.holders, max_gap_ms)
+    def named(start_ms: int, hours: int) -> Names:
+        count = max(consumer.values(), default=-1) + 1
+        best, rest = (one.latest(count, start_ms, hours, max_gap_ms + 1, max_gap_ms) for one in (told, others))
+        return Names([holder.name for holder in shares.holders], np.where(best >= 0, best, rest))
 
-    def at(self, hour_end_ms: int) -> dict[int, Name]:
-        """The latest full names seen up to `max_gap` around the hour: who left at its beginning was seen before it."""
-        first_ms, last_ms = hour_end_ms - MS_PER_HOUR - self.max_gap_ms, hour_end_ms + self.max_gap_ms
-        inside = (self.stamp_ms >= first_ms) & (self.stamp_ms <= last_ms)
-        pairs = zip(self.consumer[inside].tolist(), self.holder[inside].tolist(), strict=True)
-        return {consumer: self.holders[holder].name for consumer, holder in dict(pairs).items()}
+    return named
 
 
 def _marks(node: Int64s, stamp_ms: Int64s) -> Marks:

@@ -12,9 +12,10 @@ from typing import TypeAlias
 import numpy as np
 
 from pipeline.samples import Bools, Int64s, LegacySamples, Samples
+from pipeline.starts import Starts
 from pipeline.transforms.containers import RESTART, SEEN, Used, containers_of, fold_containers
 from pipeline.transforms.counters import Intervals, StampIndex, merge
-from pipeline.transforms.folded import Consumer, Folded, Marks, Name
+from pipeline.transforms.folded import Consumer, Folded, Marks, Name, Names
 from pipeline.transforms.legacy_totals import in_joules, shares
 from pipeline.transforms.metered import Metered
 from pipeline.transforms.sockets import Parts, Summed, fold_parts
@@ -26,7 +27,7 @@ SYSTEM = ("system_processes", "kernel_processes")
 Meter: TypeAlias = tuple[str, str]  # node, component
 
 
-def fold_legacy(samples: LegacySamples, max_gap_ms: int, started_ms: Mapping[str, int]) -> Folded:
+def fold_legacy(samples: LegacySamples, max_gap_ms: int, starts: Starts) -> Folded:
     """Joined intervals of node meters and of their pods.
 
     Where a node's idle energy is not exposed, `idle` has no intervals on its meters: unknown is not 0.
@@ -34,7 +35,7 @@ def fold_legacy(samples: LegacySamples, max_gap_ms: int, started_ms: Mapping[str
     Args:
         samples: as read, `max_gap` beyond both edges of what is wanted.
         max_gap_ms: the longest joined interval.
-        started_ms: when pods started, by `namespace/pod`.
+        starts: of pods.
     """
     meters = [meter for meter in _dynamic(samples.sockets) if meter[1] in COMPONENTS]
     nodes = sorted({node for node, _ in meters})
@@ -44,9 +45,9 @@ def fold_legacy(samples: LegacySamples, max_gap_ms: int, started_ms: Mapping[str
     containers = containers_of(
         samples.containers, [number.get((key[0], key[1]), -1) for key in _keys(samples.containers)]
     )
-    used = [fold_containers(containers, summed, max_gap_ms, started_ms, SYSTEM)]
+    used = [fold_containers(containers, summed, max_gap_ms, starts, SYSTEM)]
     if len(samples.totals.code):
-        used += _fold_totals(samples, number, nodes, max_gap_ms, started_ms)
+        used += _fold_totals(samples, number, nodes, max_gap_ms, starts)
     consumers, intervals, tail, names = _pods(used)
     intervals, hidden = _within_bridge(intervals, tail == RESTART, consumers, metered)
     active, idle = out_of_bridge(metered, hidden)
@@ -61,12 +62,12 @@ def fold_legacy(samples: LegacySamples, max_gap_ms: int, started_ms: Mapping[str
         consumers=consumers,
         used=intervals,
         tails=intervals.where(tail != SEEN),
-        names=lambda _: names,
+        names=lambda _, hours: Names.always(names, len(consumers), hours),
         readings=Marks(readings.meter, readings.stamp_ms),
         restarts=Marks(readings.meter[restarted], readings.stamp_ms[restarted]),
         wraps=Marks(nothing, nothing),
         unplaced=summed.unplaced,
-        unmetered=_unmetered(samples, number),
+        unmetered=lambda _hour_ms: _unmetered(samples, number),
     )
 
 
@@ -110,7 +111,7 @@ def _fold_totals(
     number: Mapping[Meter, int],
     nodes: list[str],
     max_gap_ms: int,
-    started_ms: Mapping[str, int],
+    starts: Starts,
 ) -> list[Used]:
     """Containers of which only the sum over all components is known: measured by the node's sum, then split."""
     every = [meter for meter in _dynamic(samples.sockets) if meter[0] in nodes]
@@ -119,7 +120,7 @@ def _fold_totals(
     parts = _sum(samples.sockets, of_meter, [nodes.index(node) for node, _ in every], max_gap_ms)
     totals = in_joules(samples.totals, samples.versions)
     held = [nodes.index(key[0]) if key[0] in nodes else -1 for key in _keys(totals)]
-    used = fold_containers(containers_of(totals, held), whole, max_gap_ms, started_ms, SYSTEM)
+    used = fold_containers(containers_of(totals, held), whole, max_gap_ms, starts, SYSTEM)
     components = [*COMPONENTS, *sorted({component for _, component in every} - set(COMPONENTS))]
     of_node = np.array([[of_meter.get((node, c), -1) for node in nodes] for c in components], dtype=np.int64)
     found = []

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.samples import Bools, Floats, Int64s
-from pipeline.tables import METHOD_VERSION
 from pipeline.transforms.counters import StepGrid
 from pipeline.transforms.folded import Marks
+from pipeline.transforms.identities import texts
 from pipeline.transforms.sheet import NODES, Sheet, filled
 from pipeline.units import MS_PER_HOUR
 
@@ -19,40 +19,41 @@ def node_rows(sheet: Sheet, by_hour: StepGrid) -> pa.Table:
         _count(sheet, marks) for marks in (sheet.folded.readings, sheet.folded.restarts, sheet.folded.wraps)
     )
     hour, m = np.nonzero(((sheet.covered_ms > 0) | (read > 0)).T)
-    places = list(zip(m.tolist(), hour.tolist(), strict=True))
-    names = [sheet.folded.meters[meter] for meter, _ in places]
     unplaced = sheet.folded.unplaced(sheet.window.start_ms, sheet.window.hour_count)[m, hour]
     ratio = _cross_ratio(sheet, by_hour)[m, hour]
     crossed = ratio >= 0
     cross_name = sheet.folded.cross.name if sheet.folded.cross else None
     columns: dict[str, Any] = {
-        "hour_utc": sheet.hours(hour),
-        "cluster": pa.repeat(sheet.rules.cluster, len(m)),
-        "node": [node for node, _ in names],
-        "component": [component for _, component in names],
+        **sheet.places(hour, m),
         **_balance(sheet, m, hour),
         "unplaced_joules": _where(unplaced, ~np.isnan(unplaced)),
         "coverage_ratio": sheet.covered_ms[m, hour] / MS_PER_HOUR,
-        "expected_ratio": [
-            _expected_ratio(sheet, sheet.folded.meters[meter][0], sheet.window.start_ms + index * MS_PER_HOUR)
-            for meter, index in places
-        ],
+        "expected_ratio": _expected_ratios(sheet)[m, hour],
         "resets": restarted[m, hour].astype(np.int64),
         "wraps": wrapped[m, hour].astype(np.int64),
         "skews": np.zeros(len(m), dtype=np.int64),
-        "meter": pa.repeat(sheet.folded.meter, len(m)),
-        "cross_meter": [cross_name if one else None for one in crossed.tolist()],
+        "cross_meter": texts([cross_name], np.where(crossed, 0, -1)),
         "cross_ratio": _where(ratio, crossed),
-        "check": [sheet.check(meter, index) for meter, index in places],
-        "method_version": pa.repeat(METHOD_VERSION, len(m)),
+        "check": sheet.checks(m, hour),
     }
     return filled(NODES, columns, len(m))
 
 
-def _expected_ratio(sheet: Sheet, node: str, hour_ms: int) -> float:
-    """By the first presence that saw the node in the hour: kube-state-metrics may itself have been silent."""
-    seen = (p.expected_ratio(node, hour_ms, sheet.rules.max_gap_ms) for p in sheet.sightings if p.saw(node, hour_ms))
-    return next(seen, 0.0)
+def _expected_ratios(sheet: Sheet) -> Floats:
+    """By the first presence that saw a node in an hour: kube-state-metrics may itself have been silent.
+
+    Shape (meters, hours).
+    """
+    hours_ms = sheet.window.start_ms + MS_PER_HOUR * np.arange(sheet.window.hour_count)
+    of_node: dict[str, Floats] = {}
+    for node in {node for node, _ in sheet.folded.meters}:
+        ratios = np.full(len(hours_ms), np.nan)
+        for sighting in sheet.sightings:
+            ratios = np.where(
+                np.isnan(ratios), sighting.expected_ratios(node, hours_ms, sheet.rules.max_gap_ms), ratios
+            )
+        of_node[node] = np.nan_to_num(ratios)
+    return np.array([of_node[node] for node, _ in sheet.folded.meters]).reshape(-1, len(hours_ms))
 
 
 def _balance(sheet: Sheet, m: Int64s, hour: Int64s) -> dict[str, "pa.Array[Any]"]:

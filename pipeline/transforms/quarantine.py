@@ -1,18 +1,17 @@
 """What was taken out as implausible, as quarantine rows and as sums beside those of the node."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.samples import Bools, Floats, Int64s
-from pipeline.tables import METHOD_VERSION
 from pipeline.transforms.counters import Intervals, StepGrid
 from pipeline.transforms.folded import Folded
-from pipeline.transforms.owners import Owners
-from pipeline.transforms.sheet import IMPLAUSIBLE, WITHHELD, FoldRules
+from pipeline.transforms.identities import who
+from pipeline.transforms.sheet import IMPLAUSIBLE, WITHHELD, Sheet, filled
 from pipeline.units import MS_PER_HOUR
-from pipeline.window import Window, from_ms
 
 
 def implausible_joules(folded: Folded, by_hour: StepGrid) -> Floats:
@@ -26,61 +25,57 @@ def implausible_joules(folded: Folded, by_hour: StepGrid) -> Floats:
     return joules
 
 
-def implausible_rows(folded: Folded, window: Window, rules: FoldRules, owners: Owners) -> pa.Table:
+def implausible_rows(sheet: Sheet) -> pa.Table:
     """Quarantine rows, schema WITHHELD: one per hour and node meter or consumer, with the evidence of its greatest.
 
     A consumer's row says who it is as its row in `emissions` would; a node meter's has no kind: it is active and idle.
     """
-    if folded.implausible is None:
+    out = sheet.folded.implausible
+    if out is None:
         return WITHHELD.empty_table()
-    by_hour, out, rows = StepGrid(window.start_ms, MS_PER_HOUR, window.hour_count), folded.implausible, []
-    for intervals, evidence in ((out.metered, out.metered_evidence), (out.used, out.used_evidence)):
-        for code in np.unique(intervals.code).tolist():
-            own = np.flatnonzero(intervals.code == code)
-            of_code = replace(intervals.where(intervals.code == code), code=np.zeros(len(own), dtype=np.int64))
-            joules = by_hour.spread(of_code, 1)[0]
-            for hour in np.flatnonzero(by_hour.cover(of_code, 1)[0] > 0).tolist():
-                start_ms = window.start_ms + hour * MS_PER_HOUR
-                within = _overlapping(intervals, own, start_ms)
-                worst = max(within, key=lambda k: (intervals.joules[k], -intervals.start_ms[k]))
-                more = f" (and {len(within) - 1} more intervals)" if len(within) > 1 else ""
-                meter = code if intervals is out.metered else folded.consumers[code].meter
-                node, component = folded.meters[meter]
-                row = {
-                    "hour_utc": from_ms(start_ms),
-                    "cluster": rules.cluster,
-                    "node": node,
-                    "component": component,
-                    "energy_joules": float(joules[hour]),
-                    "meter": folded.meter,
-                    "check": IMPLAUSIBLE,
-                    "evidence": evidence[worst] + more,
-                    "method_version": METHOD_VERSION,
-                }
-                who = {} if intervals is out.metered else _who(folded, code, start_ms + MS_PER_HOUR, owners)
-                rows.append(row | who)
-    return pa.Table.from_pylist(rows, WITHHELD)
+    metered = _node_hours(sheet, out.metered, out.metered_evidence)
+    used = _node_hours(sheet, out.used, out.used_evidence)
+    whose = who(sheet.folded, sheet.window, sheet.owners, used.code, used.hour)
+    return pa.concat_tables(
+        [
+            _rows(sheet, metered, metered.code, {}),
+            _rows(sheet, used, sheet.folded.consumer_meter[used.code], whose),
+        ]
+    )
+
+
+class _NodeHours(NamedTuple):
+    """What was taken out of each hour of whatever `code` numbers."""
+
+    code: Int64s
+    hour: Int64s
+    joules: Floats
+    evidence: list[str]
+
+
+def _node_hours(sheet: Sheet, intervals: Intervals, evidence: Sequence[str]) -> _NodeHours:
+    window = sheet.window
+    by_hour = StepGrid(window.start_ms, MS_PER_HOUR, window.hour_count)
+    count = int(intervals.code.max(initial=-1)) + 1
+    code, hour = np.nonzero(by_hour.cover(intervals, count) > 0)
+    joules = by_hour.spread(intervals, count)[code, hour]
+    said = []
+    for one, start_ms in zip(code.tolist(), (window.start_ms + hour * MS_PER_HOUR).tolist(), strict=True):
+        within = _overlapping(intervals, np.flatnonzero(intervals.code == one), start_ms)
+        worst = max(within, key=lambda k: (intervals.joules[k], -intervals.start_ms[k]))
+        said.append(evidence[worst] + (f" (and {len(within) - 1} more intervals)" if len(within) > 1 else ""))
+    return _NodeHours(code, hour, joules, said)
+
+
+def _rows(sheet: Sheet, out: _NodeHours, meter: Int64s, whose: Mapping[str, Any]) -> pa.Table:
+    told = {
+        "energy_joules": pa.array(out.joules),
+        "check": pa.repeat(IMPLAUSIBLE, len(out.code)),
+        "evidence": pa.array(out.evidence, pa.string()),
+    }
+    return filled(WITHHELD, {**sheet.places(out.hour, meter), **whose, **told}, len(out.code))
 
 
 def _overlapping(intervals: Intervals, own: Int64s, start_ms: int) -> list[int]:
     inside: Bools = (intervals.start_ms[own] < start_ms + MS_PER_HOUR) & (intervals.end_ms[own] > start_ms)
     return [int(k) for k in own[inside]]
-
-
-def _who(folded: Folded, number: int, hour_end_ms: int, owners: Owners) -> dict[str, object]:
-    """What is known of a consumer; a guest, and what the meter itself calls system, is no pod."""
-    consumer = folded.consumers[number]
-    if consumer.workload is not None or consumer.kind == "system":
-        workload = consumer.workload or consumer.uid
-        return {"kind": consumer.kind, "workload_kind": consumer.workload_kind, "workload": workload}
-    namespace, pod = folded.names(hour_end_ms).get(number, (None, None))
-    owner = owners.of(consumer.uid, namespace, pod)
-    return {
-        "kind": consumer.kind,
-        "namespace": namespace,
-        "pod": pod,
-        "pod_uid": consumer.uid,
-        "container": consumer.container,
-        "workload_kind": owner.workload_kind,
-        "workload": owner.workload,
-    }

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.samples import Bools, Int64s, KeplerSamples, MeterSamples, Samples
+from pipeline.samples import Bools, Floats, Int64s, KeplerSamples, MeterSamples, Samples
+from pipeline.starts import UNKNOWN, Starts
 from pipeline.transforms.attribution import Workloads
 from pipeline.transforms.counters import Counters, Intervals, StampIndex, merge
 from pipeline.transforms.folded import Consumer
@@ -33,7 +34,7 @@ class Aligned:
         final: of those rows, which may belong to last totals: nothing of a workload is unseen after them.
         outside: the counters of what runs outside workloads on metered nodes, where the meter shows it.
         is_process: which of those are processes (indexed like them).
-        unmetered: nodes that have workload counters but no readable node counters, sorted.
+        bare: nodes that have workload counters but no readable node counters at all: when those were seen.
     """
 
     nodes: list[str]
@@ -46,14 +47,19 @@ class Aligned:
     final: Bools
     outside: Workloads
     is_process: Bools
-    unmetered: list[str]
+    bare: Mapping[str, Int64s]
 
     def by_consumer(self, used: Intervals) -> Intervals:
         """Intervals of workload counters as those of consumers, sorted by (consumer, end)."""
-        return replace(used, code=self.consumer[used.code]).sorted()
+        own = (
+            used
+            if np.array_equal(self.consumer, np.arange(len(self.consumer)))
+            else replace(used, code=self.consumer[used.code])
+        )
+        return own.sorted()
 
 
-def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
+def align(samples: MeterSamples, starts: Starts) -> Aligned:
     """Number meters and workloads in sorted order and merge each counter's label sets.
 
     A scrape counts for a meter only if both its accounting counters were seen: metered energy is their sum.
@@ -65,9 +71,9 @@ def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
     readings = _readings(samples, meter_of, np.array([nodes.index(node) for node, _ in meters], dtype=np.int64))
     names, final, workloads = _ranked_names(samples.workloads)
     guests, outside = _beside_pods(samples, len(names))
-    counted = _counted(workloads, meter_of, _pod_or_container, started_ms)
-    counted_guests = _counted(guests, meter_of, _guest, {})
-    counted_outside = _counted(outside, meter_of, _host, {})
+    counted = _counted(workloads, meter_of, _pod_or_container, starts)
+    counted_guests = _counted(guests, meter_of, _guest, UNKNOWN)
+    counted_outside = _counted(outside, meter_of, _host, UNKNOWN)
     of_counter = counted.consumers + counted_guests.consumers
     consumers = list(dict.fromkeys(of_counter))
     number = {consumer: i for i, consumer in enumerate(consumers)}
@@ -82,7 +88,7 @@ def align(samples: MeterSamples, started_ms: Mapping[str, int]) -> Aligned:
         final=np.array([*final, True], dtype=bool),  # of a guest's state nothing is known
         outside=counted_outside.workloads,
         is_process=np.array([key[2] == "process" for key in counted_outside.keys], dtype=bool),
-        unmetered=sorted({str(k[0]) for k in _keys(samples.workloads) if k[:2] not in meter_of}),
+        bare=_bare(samples.workloads, meter_of),
     )
 
 
@@ -99,15 +105,16 @@ def _counted(
     samples: Samples,
     meter_of: Mapping[Key, int],
     consumer_of: Callable[[int, Key], Consumer],
-    started: Mapping[str, int],
+    starts: Starts,
 ) -> _Counted:
     every = _keys(samples)
     keys = _ordered([key for key in every if key[:2] in meter_of])
     number = {key: i for i, key in enumerate(keys)}
+    row = starts.rows([str(key[2]) for key in keys])
     workloads = Workloads(
         counters=_merge(samples, [number.get(key, -1) for key in every]),
         meter=np.array([meter_of[key[:2]] for key in keys], dtype=np.int64),
-        started_ms=np.array([started.get(str(key[2]), np.nan) for key in keys], dtype=np.float64),
+        started_ms=lambda code, start_ms, end_ms: starts.of(row[code], start_ms, end_ms),
     )
     return _Counted(workloads, keys, [consumer_of(meter_of[key[:2]], key) for key in keys])
 
@@ -144,7 +151,16 @@ def _beside_pods(samples: MeterSamples, nameless: int) -> tuple[Samples, Samples
 
 
 def _one_after_the_other(one: Workloads, other: Workloads) -> Workloads:
-    first, second = one.counters, other.counters
+    first, second, count = one.counters, other.counters, len(one.meter)
+    if len(other.meter) == 0:
+        return one
+
+    def started_ms(code: Int64s, start_ms: Int64s, end_ms: Int64s) -> Floats:
+        found = np.full(len(code), np.nan)
+        for part, own, begin in ((one, code < count, 0), (other, code >= count, count)):
+            found[own] = part.started_ms(code[own] - begin, start_ms[own], end_ms[own])
+        return found
+
     return Workloads(
         counters=Counters(
             code=np.concatenate((first.code, second.code + len(one.meter))),
@@ -153,7 +169,7 @@ def _one_after_the_other(one: Workloads, other: Workloads) -> Workloads:
             label=np.concatenate((first.label, second.label)),
         ),
         meter=np.concatenate((one.meter, other.meter)),
-        started_ms=np.concatenate((one.started_ms, other.started_ms)),
+        started_ms=started_ms,
     )
 
 
@@ -174,6 +190,8 @@ def _ranked_names(samples: Samples) -> tuple[list[tuple[str | None, str | None]]
 def _merge(samples: Samples, renumber: list[int]) -> Counters:
     """One counter a new number; samples renumbered to -1 are left out."""
     code = np.array(renumber, dtype=np.int64)[samples.code] if renumber else samples.code
+    if len(code) == 0 or code.min() >= 0:
+        return merge(code, samples.stamp_ms, samples.value, samples.name)
     kept = code >= 0
     return merge(code[kept], samples.stamp_ms[kept], samples.value[kept], samples.name[kept])
 
@@ -199,16 +217,29 @@ def _readings(samples: MeterSamples, meter_of: Mapping[Key, int], node: Int64s) 
     )
 
 
-def names_by_hour(aligned: Aligned, hour_end_ms: int, max_gap_ms: int) -> dict[int, tuple[str | None, str | None]]:
-    """(namespace, pod) of each consumer as of an hour: the latest full names seen up to `max_gap_ms` after it.
+def _bare(workloads: Samples, meter_of: Mapping[Key, int]) -> dict[str, Int64s]:
+    keys = _keys(workloads)
+    found = {str(key[0]) for key in keys if key[:2] not in meter_of}
+    own = {
+        node: [code for code, key in enumerate(keys) if key[0] == node and key[:2] not in meter_of] for node in found
+    }
+    return {node: workloads.stamp_ms[np.isin(workloads.code, codes)] for node, codes in own.items()}
 
-    Tails reach over an hour's edge, so names count from `max_gap_ms` before it. Who has none is (None, None).
-    """
-    counters = aligned.workloads.counters
-    inside = (counters.stamp_ms > hour_end_ms - MS_PER_HOUR - max_gap_ms) & (
-        counters.stamp_ms <= hour_end_ms + max_gap_ms
-    )
-    full = np.array([namespace is not None and pod is not None for namespace, pod in aligned.names], dtype=bool)
-    named = np.flatnonzero(inside & full[counters.label]) if len(full) else np.zeros(0, dtype=np.int64)
-    last = named[np.append(counters.code[named][1:] != counters.code[named][:-1], True)] if len(named) else named
-    return {int(aligned.consumer[counters.code[i]]): aligned.names[counters.label[i]] for i in last}
+
+def unmetered(aligned: Aligned, hour_ms: int, max_gap_ms: int) -> list[str]:
+    """Nodes with workload counters, but without readings of their own, in an hour and `max_gap_ms` around it."""
+    readings, counters = aligned.readings, aligned.workloads.counters
+    first_ms, last_ms = hour_ms - max_gap_ms - 1, hour_ms + MS_PER_HOUR + max_gap_ms
+    meters = np.arange(len(aligned.meters))
+    index = StampIndex.of(readings.meter, readings.stamp_ms)
+    before, upto = (index.count_to(meters, np.full(len(meters), edge)) for edge in (first_ms - 1, last_ms))
+    silent = before == upto
+    found = {node for node, at in aligned.bare.items() if ((at >= first_ms) & (at <= last_ms)).any()}
+    for counter in np.flatnonzero(silent[aligned.workloads.meter]).tolist():
+        node, _ = aligned.meters[aligned.workloads.meter[counter]]
+        if node not in found:
+            begin, end = np.searchsorted(counters.code, (counter, counter + 1))
+            stamps = counters.stamp_ms[begin:end]
+            if ((stamps >= first_ms) & (stamps <= last_ms)).any():
+                found.add(node)
+    return sorted(found)

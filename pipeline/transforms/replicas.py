@@ -64,12 +64,12 @@ def join_servers(parts: Sequence[ServerEnergy], names: Sequence[str]) -> Account
         return Accounted(parts[0].energy, offers)
     winner = {place: int(accounting(offered)) for place, offered in offers.items()}
     kept = [of_places(part.energy, {p for p, number in winner.items() if number == part.number}) for part in parts]
-    read = {place.node for place in offers}
+    read = {(place.hour_utc, place.node) for place in offers}
     joined = Energy(
         rows=pa.concat_tables([NOTHING.rows, *(part.rows for part in kept)]),
         nodes=pa.concat_tables([NOTHING.nodes, *(part.nodes for part in kept)]),
         withheld=pa.concat_tables([NOTHING.withheld, *(part.withheld for part in kept)]),
-        unmetered=sorted({node for part in parts for node in part.energy.unmetered} - read),
+        unmetered=sorted({hour_and_node for part in parts for hour_and_node in part.energy.unmetered} - read),
         processes=pa.concat_tables([NOTHING.processes, *(part.processes for part in kept)]),
         faults=tuple(dict.fromkeys(fault for part in parts for fault in part.energy.faults)),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s, ScaphandreSamples
 from pipeline.transforms.counters import Intervals
-from pipeline.transforms.folded import Consumer, Folded, Marks, Name
+from pipeline.transforms.folded import Consumer, Folded, Marks, Name, Names
 from pipeline.transforms.registers import CEILING_WATTS
 from pipeline.transforms.scaphandre_hosts import COMPONENTS, fold_hosts
 from pipeline.transforms.scaphandre_usage import Usage, measure
@@ -56,12 +56,12 @@ def fold_usage(usage: Usage) -> Folded:
         consumers=consumers,
         used=shares,
         tails=tails,
-        names=lambda _hour_end_ms: names,
+        names=lambda _, hours: Names.always(names, len(consumers), hours),
         readings=_marks(usage, number, usage.reading_node),
         restarts=Marks(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)),
         wraps=Marks(code[wrapped], usage.intervals.end_ms[interval][wrapped]),
         unplaced=lambda start_ms, hours: _unplaced(gaps, len(meters), start_ms, hours),
-        unmetered=usage.gauges.unmetered,
+        unmetered=lambda _hour_ms: usage.gauges.unmetered,
     )
 
 
@@ -92,7 +92,7 @@ def fold_registers(samples: ScaphandreSamples, max_gap_ms: int, ceiling_watts: f
         bridged=nothing,
         consumers=[],
         used=nothing,
-        names=lambda _hour_end_ms: {},
+        names=lambda _, hours: Names.always({}, 0, hours),
         readings=marks(~scrapes.repeated),
         restarts=Marks(none, none),
         wraps=Marks(code[wrapped], spans.end_ms[at][wrapped]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +10,13 @@ import pyarrow as pa
 from pipeline.samples import Bools, Floats, Int64s
 from pipeline.tables import EMISSIONS, METHOD_VERSION, NODE_ENERGY, QUARANTINE
 from pipeline.transforms.coverage import Presence
-from pipeline.transforms.folded import Consumer, Folded, Name
+from pipeline.transforms.folded import Folded
+from pipeline.transforms.identities import texts, who
 from pipeline.transforms.owners import Owners
 from pipeline.transforms.reconciliation import Reconciled
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import Window
 
-WHOLE = "whole"
-NAMELESS: Name = (None, None)
 EXCESS = "workloads_exceed_active"
 RESIDUAL = "residual"
 IMPLAUSIBLE = "implausible"
@@ -49,18 +48,6 @@ class FoldRules:
     step_minutes: int
 
 
-class Identity(NamedTuple):
-    """Who used energy, as rows say it; null where it does not apply."""
-
-    namespace: str | None
-    pod: str | None
-    pod_uid: str | None
-    container: str | None
-    workload_kind: str | None
-    workload: str | None
-    owner_source: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class Sheet:
     """Folded arrays on their way into rows."""
@@ -68,7 +55,7 @@ class Sheet:
     folded: Folded
     rules: FoldRules
     window: Window
-    owners: Owners
+    owners: Sequence[Owners]  # one an hour
     result: Reconciled
     tail_joules: Floats  # (consumers, steps), the estimated part of what is used
     covered_ms: Floats  # (meters, hours)
@@ -87,10 +74,8 @@ class Sheet:
         hour, consumer = np.nonzero(self.used_ms.T > 0)
         meter = self.folded.consumer_meter[consumer]
         used = self.joules(self.result.used_joules, consumer, hour)
-        rows = self._table(hour, meter, used, self.joules(self.tail_joules, consumer, hour).sum(axis=1))
-        rows = _with(rows, "kind", [self.folded.consumers[c].kind for c in consumer.tolist()])
-        for name, values in self._identities(hour, consumer).items():
-            rows = _with(rows, name, values)
+        tails = self.joules(self.tail_joules, consumer, hour).sum(axis=1)
+        rows = self._table(hour, meter, used, tails, who(self.folded, self.window, self.owners, consumer, hour))
         gone = self.result.withheld[meter, hour]
         withheld = self._withheld(rows, hour, consumer, meter, gone) if gone.any() else WITHHELD.empty_table()
         kept = [rows.filter(pa.array(~gone)) if gone.any() else rows]
@@ -100,8 +85,8 @@ class Sheet:
             ("idle", (self.covered_ms > 0) & (self.idle_ms > 0), self.result.idle_joules),
         ):
             hour, meter = np.nonzero(shown.T)
-            part = self._table(hour, meter, self.joules(joules, meter, hour), np.zeros(len(meter)))
-            kept.append(_with(part, "kind", [kind] * len(meter)))
+            per_step, none = self.joules(joules, meter, hour), np.zeros(len(meter))
+            kept.append(self._table(hour, meter, per_step, none, {"kind": pa.repeat(kind, len(meter))}))
         return pa.concat_tables(kept), withheld
 
     def joules(self, per_step: Floats, code: Int64s, hour: Int64s) -> Floats:
@@ -109,62 +94,44 @@ class Sheet:
         by_hour: Floats = per_step.reshape(len(per_step), self.window.hour_count, self.steps_per_hour)
         return by_hour[code, hour]
 
-    def _table(self, hour: Int64s, meter: Int64s, joules: Floats, tail_joules: Floats) -> pa.Table:
-        """Rows of node meters, whoever they are of: who is null."""
+    def _table(
+        self, hour: Int64s, meter: Int64s, joules: Floats, tail_joules: Floats, of_whom: Mapping[str, Any]
+    ) -> pa.Table:
+        """Rows of node meters; `of_whom` are the columns that say whose they are."""
         count, steps = len(meter), self.steps_per_hour
-        own = pa.array(meter, pa.int64())
         columns: dict[str, Any] = {
-            "hour_utc": self.hours(hour),
-            "cluster": pa.repeat(self.rules.cluster, count),
-            "node": pa.array([node for node, _ in self.folded.meters], pa.string()).take(own),
-            "component": pa.array([component for _, component in self.folded.meters], pa.string()).take(own),
+            **self.places(hour, meter),
+            **of_whom,
             "energy_joules": pa.array(joules.sum(axis=1)),
             "tail_joules": pa.array(tail_joules),
             "coverage_ratio": pa.array(self.covered_ms[meter, hour] / MS_PER_HOUR),
-            "meter": pa.repeat(self.folded.meter, count),
-            "method_version": pa.repeat(METHOD_VERSION, count),
         }
         if steps > 1:
             columns["step_joules"] = pa.FixedSizeListArray.from_arrays(pa.array(joules.reshape(-1)), steps)
         return filled(ENERGY, columns, count)
 
-    def hours(self, hour: Int64s) -> "pa.Array[Any]":
-        """Numbered hours as stamps."""
-        return pa.array((self.window.start_ms + hour * MS_PER_HOUR) * 1_000, pa.timestamp("us", "UTC"))
-
-    def _identities(self, hour: Int64s, consumer: Int64s) -> dict[str, list[str | None]]:
-        """Who the consumers were in those hours, column by column."""
-        known: dict[tuple[int, Name, str], Identity] = {}
-        found: list[Identity] = []
-        for index in range(self.window.hour_count):
-            splits = self.folded.splits(self.window.start_ms + index * MS_PER_HOUR)
-            names = self.folded.names(self.window.start_ms + (index + 1) * MS_PER_HOUR)
-            for c in consumer[hour == index].tolist():
-                key = (c, names.get(c, NAMELESS), splits.get(c, WHOLE))
-                if key not in known:
-                    known[key] = self._identity(self.folded.consumers[c], *key[1:])
-                found.append(known[key])
-        columns = zip(*found, strict=True) if found else ((),) * len(Identity._fields)
-        return {name: list(values) for name, values in zip(Identity._fields, columns, strict=True)}
-
-    def _identity(self, consumer: Consumer, name: Name, split: str) -> "Identity":
-        if consumer.workload is not None or consumer.kind == "system":
-            named = consumer.workload or consumer.uid
-            return Identity(None, None, None, None, consumer.workload_kind, named, "meter")
-        owner = self.owners.of(consumer.uid, *name)
-        source = owner.source if split == WHOLE else f"{owner.source}:{split}"
-        return Identity(*name, consumer.uid, consumer.container, owner.workload_kind, owner.workload, source)
+    def places(self, hour: Int64s, meter: Int64s) -> dict[str, Any]:
+        """The columns that say which node meter in which hour, and by whose word."""
+        nodes, components = ([meter[part] for meter in self.folded.meters] for part in (0, 1))
+        return {
+            "hour_utc": pa.array((self.window.start_ms + hour * MS_PER_HOUR) * 1_000, pa.timestamp("us", "UTC")),
+            "cluster": pa.repeat(self.rules.cluster, len(meter)),
+            "node": texts(nodes, meter),
+            "component": texts(components, meter),
+            "meter": pa.repeat(self.folded.meter, len(meter)),
+            "method_version": pa.repeat(METHOD_VERSION, len(meter)),
+        }
 
     def _withheld(self, rows: pa.Table, hour: Int64s, consumer: Int64s, meter: Int64s, gone: Bools) -> pa.Table:
         """Those of `rows` that are `gone`, with what they would have had, and why they have not."""
         hour, consumer, meter = hour[gone], consumer[gone], meter[gone]
         joules = self.joules(self.result.withheld_joules, consumer, hour).sum(axis=1)
-        checks = [str(self.check(m, h)) for m, h in zip(meter.tolist(), hour.tolist(), strict=True)]
-        evidence = [self._evidence(m, h) for m, h in zip(meter.tolist(), hour.tolist(), strict=True)]
+        cell, place = np.unique(meter * self.window.hour_count + hour, return_inverse=True)
+        evidence = [self._evidence(*divmod(one, self.window.hour_count)) for one in cell.tolist()]
         told: dict[str, Any] = {
             "energy_joules": pa.array(joules),
-            "check": pa.array(checks),
-            "evidence": pa.array(evidence),
+            "check": self.checks(meter, hour),
+            "evidence": texts(evidence, place),
         }
         columns = {
             name: rows[name].filter(pa.array(gone)) for name in WITHHELD.names if name in rows.column_names
@@ -173,20 +140,15 @@ class Sheet:
 
     def _evidence(self, m: int, hour: int) -> str:
         active = self.joules(self.result.active_joules, np.array([m]), np.array([hour])).sum()
-        if self.check(m, hour) == RESIDUAL:
+        if self.result.excess_joules[m, hour] == 0:
             return f"workloads and system miss the node's active {active:.3f} J by more than 5 %"
         return f"workloads exceed the node's active {active:.3f} J by {self.result.excess_joules[m, hour]:.3f} J"
 
-    def check(self, m: int, hour: int) -> str | None:
-        """Which check a node-hour failed, None for none."""
-        if not self.result.withheld[m, hour]:
-            return IMPLAUSIBLE if self.implausible_joules[m, hour] > 0 else None
-        return EXCESS if self.result.excess_joules[m, hour] > 0 else RESIDUAL
-
-
-def _with(rows: pa.Table, name: str, values: Sequence[str | None]) -> pa.Table:
-    """`rows` with another column of text."""
-    return rows.set_column(rows.schema.get_field_index(name), ENERGY.field(name), pa.array(values, pa.string()))
+    def checks(self, meter: Int64s, hour: Int64s) -> "pa.Array[Any]":
+        """Which check node-hours failed, null for none."""
+        withheld, excess = self.result.withheld[meter, hour], self.result.excess_joules[meter, hour] > 0
+        failed = np.where(withheld, np.where(excess, 0, 1), np.where(self.implausible_joules[meter, hour] > 0, 2, -1))
+        return texts((EXCESS, RESIDUAL, IMPLAUSIBLE), failed)
 
 
 def filled(schema: pa.Schema, columns: Mapping[str, Any], count: int) -> pa.Table:

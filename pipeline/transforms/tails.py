@@ -9,12 +9,13 @@ that sums stay.
 """
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s
 from pipeline.transforms.attribution import Placed, Workloads, per_reading
-from pipeline.transforms.counters import SPAN, Intervals, StampIndex, joined_intervals
+from pipeline.transforms.counters import Intervals, StampIndex, joined_intervals
 from pipeline.transforms.metered import Metered
 from pipeline.units import MS_PER_HOUR
 
@@ -39,17 +40,6 @@ class Tails:
         return out_of_bridge(metered, replace(self.restarts, code=meter[self.restarts.code]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is known of each interval in which a workload used energy, all sorted by (workload, end)."""
-
-    intervals: Intervals
-    meter: Int64s
-    watts: Floats  # joules per ms of a whole interval, NaN where the counter began in it
-    began: Floats  # joules per ms where the counter began in it, at any time: half of it on average
-    end: Int64s  # the node reading it ends at
-
-
 def estimate_tails(
     workloads: Workloads,
     final: Bools,
@@ -68,13 +58,11 @@ def estimate_tails(
         placed: what the counters show.
         host: what the meter itself shows outside workloads (`code` numbers node meters).
         max_gap_ms: how far back a power may lie from the end of an interval it is used for (locality).
-        told: node readings before which `used` and `host` hold all that others used; None: nowhere.
+        told: node readings before which `placed` and `host` hold all that others used; None: nowhere.
     """
-    used = placed.intervals
-    known = _known(workloads, metered, used.where(_may_have_tails(workloads, placed, metered)[used.code]))
-    restarts = _at_restarts(known, metered, max_gap_ms)
+    known = _Known(workloads, metered, placed, max_gap_ms)
     lived = np.full(len(metered.readings.meter), 0.5) if told is None else np.where(told, 1.0, 0.5)
-    deaths = _at_deaths(workloads, final, known, metered, lived, max_gap_ms)
+    deaths, restarts = _at_deaths(known, final, lived), _at_restarts(known)
     active = per_reading(metered, metered.active, metered.active.code)
     room = active - placed.joules - per_reading(metered, host, host.code)
     return Tails(
@@ -100,91 +88,101 @@ def out_of_bridge(metered: Metered, hidden: Intervals) -> tuple[Intervals, Inter
     return plus(metered.active, 1), plus(metered.idle, -1)
 
 
-def _may_have_tails(workloads: Workloads, placed: Placed, metered: Metered) -> Bools:
-    """Which workloads can have any: not those in all readings of an unrestarted node, from their first to its last."""
-    samples, at, readings = workloads.counters, placed.at, metered.readings
-    may = np.ones(len(workloads.meter), dtype=bool)
-    if len(at) == 0:
-        return may
-    (begin,) = samples.first.nonzero()
-    end = np.append(begin[1:], len(at)) - 1
-    code = samples.code[begin]
-    throughout = (at[end] - at[begin] == end - begin) & (np.minimum.reduceat(at, begin) >= 0)
-    last = np.append(readings.meter[1:] != readings.meter[:-1], True)[at[end]]
-    restarted = np.isin(readings.node[workloads.meter[code]], metered.restarts.ends.keys // SPAN)
-    may[code[throughout & last & ~restarted]] = False
-    return may
+class _Known(NamedTuple):
+    """What tails are estimated from; intervals are numbered as in `placed`."""
+
+    workloads: Workloads
+    metered: Metered
+    placed: Placed
+    max_gap_ms: int
+
+    def node(self, numbers: Int64s) -> Int64s:
+        """Of intervals."""
+        return self.metered.readings.node[self.workloads.meter[self.placed.intervals.code[numbers]]]
+
+    def reading(self, numbers: Int64s) -> Int64s:
+        """The node readings that intervals end at."""
+        return self.placed.at[self.placed.sample[numbers]]
+
+    def power(self, upto: Int64s, end_ms: Int64s) -> Floats:
+        """Joules per ms in the last interval of the same workload up to number `upto` that a counter had at both ends.
+
+        NaN where it is older than locality allows, seen from `end_ms`.
+        """
+        last = upto.copy()
+        while (hit := _within(self.placed.anew, last)).any():
+            last[hit] -= 1
+        return self._power(last, upto, end_ms)
+
+    def began(self, upto: Int64s, end_ms: Int64s) -> Floats:
+        """The same of the last interval in which a counter began, at any time: half of it on average."""
+        place = np.searchsorted(self.placed.anew, upto, side="right") - 1
+        return 2 * self._power(np.append(self.placed.anew, -1)[place], upto, end_ms)
+
+    def _power(self, last: Int64s, upto: Int64s, end_ms: Int64s) -> Floats:
+        used = self.placed.intervals
+        fits = (last >= 0) & (used.code[last] == used.code[upto]) & (used.start_ms[last] >= end_ms - self.max_gap_ms)
+        return np.where(fits, used.joules[last] / (used.end_ms[last] - used.start_ms[last]), np.nan)
 
 
-def _known(workloads: Workloads, metered: Metered, used: Intervals) -> _Known:
-    samples, meter = workloads.counters, workloads.meter[used.code]
-    index = StampIndex.of(samples.code, samples.stamp_ms)
-    first, last = index.find(used.code, used.start_ms), index.find(used.code, used.end_ms)
-    rise = samples.value[last] - samples.value[first]
-    steady = (first >= 0) & (rise == used.joules)
-    power = used.joules / (used.end_ms - used.start_ms)
-    readings = StampIndex.of(metered.readings.meter, metered.readings.stamp_ms)
-    return _Known(
-        intervals=used,
-        meter=meter,
-        watts=np.where(steady, power, np.nan),
-        began=np.where(steady, np.nan, 2 * power),
-        end=readings.find(meter, used.end_ms),
-    )
+def _within(rising: Int64s, wanted: Int64s) -> Bools:
+    """Which of the wanted numbers are among others."""
+    if len(rising) == 0:
+        return np.zeros(len(wanted), dtype=bool)
+    place = np.minimum(np.searchsorted(rising, wanted), len(rising) - 1)
+    return np.asarray(rising[place] == wanted)
 
 
-def _last_power(known: _Known, upto: Int64s, end_ms: Int64s, max_gap_ms: int, power: Floats) -> Floats:
-    """The last `power` of the same workload among intervals up to number `upto`, no older than locality allows."""
-    numbers = np.where(np.isfinite(power), np.arange(len(power)), -1)
-    last = np.maximum.accumulate(numbers)[upto]
-    fits = (last >= 0) & (known.intervals.code[last] == known.intervals.code[upto])
-    fits &= known.intervals.start_ms[last] >= end_ms - max_gap_ms
-    return np.where(fits, power[last], np.nan)
-
-
-def _at_restarts(known: _Known, metered: Metered, max_gap_ms: int) -> Intervals:
+def _at_restarts(known: _Known) -> Intervals:
     """Last power times the whole interval, less what the new counter shows of it."""
-    used, readings = known.intervals, metered.readings
-    restarted = metered.restarts.within(readings.node[known.meter], used.start_ms, used.end_ms)
-    single = readings.stamp_ms[known.end - 1] == used.start_ms
-    at = np.flatnonzero(restarted & single & np.isfinite(known.began))
-    power = _last_power(known, at, used.end_ms[at], max_gap_ms, known.watts)
-    expected = power * (used.end_ms[at] - used.start_ms[at])
-    lost = np.where(expected > used.joules[at], expected - used.joules[at], 0.0)
-    found = Intervals(used.code[at], used.start_ms[at], used.end_ms[at], lost)
-    return found.where(lost > 0)
+    used, readings, numbers = known.placed.intervals, known.metered.readings, known.placed.anew
+    start_ms, end_ms = used.start_ms[numbers], used.end_ms[numbers]
+    restarted = known.metered.restarts.within(known.node(numbers), start_ms, end_ms)
+    numbers = numbers[restarted & (readings.stamp_ms[known.reading(numbers) - 1] == start_ms)]
+    found = used.where(numbers)
+    expected = known.power(numbers, found.end_ms) * (found.end_ms - found.start_ms)
+    lost = np.where(expected > found.joules, expected - found.joules, 0.0)
+    return replace(found, joules=lost).where(lost > 0)
 
 
-def _at_deaths(
-    workloads: Workloads, final: Bools, known: _Known, metered: Metered, lived: Floats, max_gap_ms: int
-) -> Intervals:
+def _at_deaths(known: _Known, final: Bools, lived: Floats) -> Intervals:
     """Last power times what was `lived` (per node reading that ends it) of the interval after a run's last sample.
 
     Whether a counter began with its workload is told by the `max_gap_ms` before: not across an hour's edge, beyond
     which another cut would see less of them.
     """
-    used, readings = known.intervals, metered.readings
-    samples, count = workloads.counters, len(readings.meter)
-    index = StampIndex.of(samples.code, samples.stamp_ms)
-    sample = index.find(used.code, used.end_ms)
+    used, readings, samples = known.placed.intervals, known.metered.readings, known.workloads.counters
+    numbers, count = _ended(known), len(readings.meter)
+    sample, reading = known.placed.sample[numbers], known.reading(numbers)
+    end_ms = used.end_ms[numbers]
     after = np.minimum(sample + 1, len(samples.code) - 1)
-    gap = samples.stamp_ms[after] - used.end_ms
-    returns = (after > sample) & (samples.code[after] == used.code) & (gap <= max_gap_ms)
-    following = np.minimum(known.end + 1, count - 1)
+    returns = (after > sample) & (samples.code[after] == used.code[numbers])
+    returns &= samples.stamp_ms[after] - end_ms <= known.max_gap_ms
+    following = np.minimum(reading + 1, count - 1)
     there = readings.stamp_ms[following]
     joined = np.zeros(count, dtype=bool)
-    joined[metered.pair[metered.joined] + 1] = True
-    gone = joined[following] & (following > known.end) & (readings.meter[following] == known.meter)
-    gone &= ~metered.restarts.within(readings.node[known.meter], used.end_ms, there)
+    joined[known.metered.pair[known.metered.joined] + 1] = True
+    gone = joined[following] & (following > reading) & (readings.meter[following] == readings.meter[reading])
+    gone &= ~known.metered.restarts.within(known.node(numbers), end_ms, there)
     gone &= ~returns | ((there < samples.stamp_ms[after]) & (samples.value[after] < samples.value[sample]))
-    at = np.flatnonzero(gone & ~final[samples.label[sample]])
-    power = _last_power(known, at, there[at], max_gap_ms, known.watts)
-    began = _last_power(known, at, there[at], max_gap_ms, known.began)
-    within_hour = used.end_ms[at] // MS_PER_HOUR == (there[at] - 1) // MS_PER_HOUR
-    power = np.where(np.isfinite(power) | ~within_hour, power, began)
-    lost = power * (there[at] - used.end_ms[at]) * lived[following[at]]
-    found = Intervals(used.code[at], used.end_ms[at], there[at], lost)
-    return found.where(np.isfinite(lost) & (lost > 0))
+    gone &= ~final[samples.label[sample]]
+    numbers, end_ms, there, lived = numbers[gone], end_ms[gone], there[gone], lived[following[gone]]
+    power = known.power(numbers, there)
+    within_hour = end_ms // MS_PER_HOUR == (there - 1) // MS_PER_HOUR
+    power = np.where(np.isfinite(power) | ~within_hour, power, known.began(numbers, there))
+    lost = power * (there - end_ms) * lived
+    return Intervals(used.code[numbers], end_ms, there, lost).where(np.isfinite(lost) & (lost > 0))
+
+
+def _ended(known: _Known) -> Int64s:
+    """Intervals after which their workload is not in the very next reading of its node."""
+    code, at = known.workloads.counters.code, known.placed.at
+    gone = np.ones(len(at), dtype=bool)
+    np.not_equal(at[1:], at[:-1] + 1, out=gone[:-1])
+    gone[:-1] |= code[1:] != code[:-1]
+    (last,) = gone.nonzero()
+    number = np.searchsorted(known.placed.sample, last)
+    return np.asarray(number[_within(known.placed.sample, last)], dtype=np.int64)
 
 
 def _capped(tails: Intervals, meter: Int64s, metered: Metered, most: Floats) -> Intervals:

@@ -41,9 +41,8 @@ def test_every_stage_of_a_fleets_hour_has_its_figures(tmp_path: Path) -> None:
 
 
 def test_both_encodings_give_the_same_bytes() -> None:
-    ours, theirs = remote_write.encoding(remote_write.day_of(20), 1)
-    assert ours > 0
-    assert theirs > 0
+    took = remote_write.encoding(20, 1)
+    assert min(took.first, took.again, took.rival) > 0
 
 
 def test_an_hour_is_published_once_and_found_unchanged(empty_prometheus: RunningServer) -> None:
@@ -52,7 +51,7 @@ def test_an_hour_is_published_once_and_found_unchanged(empty_prometheus: Running
     assert first.samples == len(samples) > 90
     assert first.writes >= 1
     assert (again.samples, again.writes) == (0, 0)
-    assert again.reads >= 1
+    assert again.reads == 1
 
 
 def test_a_day_is_written_in_as_few_requests_as_it_takes(empty_prometheus: RunningServer) -> None:

@@ -18,10 +18,10 @@ from pipeline.checks import check_energy, check_prices
 from pipeline.cli import app
 from pipeline.report import CHECK_FAILED, PARTIAL_FAILURE
 from pipeline.settings.market import SCOPES
-from pipeline.sinks.publish import RunNumbers, pipeline_series
+from pipeline.sinks.published_series import DISPLAY_SERIES, PROBE, REVISED_SERIES
+from pipeline.sinks.run_numbers import RunNumbers, pipeline_series
 from pipeline.sinks.signals import MACROS
 from pipeline.sinks.sql import question, shipped_queries
-from pipeline.sinks.stores import DISPLAY_SERIES, PROBE, REVISED_SERIES
 from pipeline.sinks.views import DERIVED
 from pipeline.transforms.legacy_totals import PROBLEMS
 from pipeline.transforms.selection import QUALITIES

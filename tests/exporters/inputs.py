@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 NOTE = Path(__file__).with_name("passed.txt")
 INPUTS = (
     "pipeline/sources/meters/*.py", "pipeline/sources/prometheus/*.py", "pipeline/transforms/*.py",
-    "pipeline/meters.py", "pipeline/samples.py", "tests/exporters/*.py", "tests/exporters/*.c",
+    "pipeline/meters.py", "pipeline/samples.py", "pipeline/starts.py", "tests/exporters/*.py", "tests/exporters/*.c",
 )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import pytest
 from pipeline.demo.binaries import PrometheusBinary
 from pipeline.demo.servers import free_port
 from pipeline.sources.meters import kepler as meter
+from pipeline.starts import UNKNOWN
 from pipeline.transforms.metered import Metered, fold_meters
 from pipeline.transforms.readings import align
 from pipeline.units import MS_PER_MINUTE
@@ -86,7 +87,7 @@ def drive(
         with program.running():
             scraper.await_scrapes(5)
         samples = meter.read(scraper.transport, [], scraper.start_ms, round(time.time() * 1_000))
-        aligned = align(samples, {})
+        aligned = align(samples, UNKNOWN)
         yield Drive(
             request.param, powercap, fold_meters(aligned.readings, MAX_GAP_MS), aligned.meters, ended.pid, restart_ms,
             {name: scraper.series(name + "{}") for name in (*NODE, PROCESSES, "up")},

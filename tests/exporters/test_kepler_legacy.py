@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.demo.binaries import PrometheusBinary
 from pipeline.demo.servers import free_port
 from pipeline.sources.meters import kepler_legacy as meter
+from pipeline.starts import UNKNOWN
 from pipeline.transforms.folded import Folded
 from pipeline.transforms.legacy import fold_legacy
 from pipeline.units import MS_PER_MINUTE
@@ -93,7 +94,7 @@ def watched(machine: Machine, scraper: Scraper, restart_ms: float) -> Drive:
     samples = meter.read(scraper.transport, [], scraper.start_ms, round(time.time() * 1_000))
     names = [*NODES, *CONTAINERS, meter.TOTAL, meter.BUILD, CPU_TIME, "kepler_node_info"]
     found = {name: scraper.series(name + "{}") for name in names}
-    return Drive(machine, fold_legacy(samples, MAX_GAP_MS, {}), restart_ms, found)
+    return Drive(machine, fold_legacy(samples, MAX_GAP_MS, UNKNOWN), restart_ms, found)
 
 
 @pytest.fixture(scope="module")

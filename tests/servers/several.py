@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 from pipeline.site import Site, open_site
 from pipeline.transforms.energy import Energy
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE
-from pipeline.window import HOUR, Clock
+from pipeline.window import HOUR, Clock, Window
 from tests.transforms.made import joined
 
 START = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -41,7 +41,7 @@ def site_of(folder: Path, endpoints: Sequence[dict[str, object]], clock: Clock, 
 
 
 def folded(site: Site, hours: int = HOURS) -> Energy:
-    return joined([site.fold_hour(START + HOUR * hour) for hour in range(hours)])
+    return joined([site.fold(Window.of_hour(START + HOUR * hour)) for hour in range(hours)])
 
 
 def assert_conserved(energy: Energy) -> None:

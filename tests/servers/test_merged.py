@@ -42,7 +42,7 @@ def test_p2_skews_are_the_same_however_a_range_is_cut(merged: str, tmp_path: Pat
     one = site_of(tmp_path, endpoints, clock)
     whole = one.account(one.joined(window), window)
     for hour in (2, 0, 1):
-        part = site_of(tmp_path, endpoints, clock).fold_hour(START + HOUR * hour)
+        part = site_of(tmp_path, endpoints, clock).fold(Window.of_hour(START + HOUR * hour))
         mine = replace(whole, **{name: of_hour(getattr(whole, name), hour) for name in ("rows", "nodes", "withheld")})
         assert differences(mine, part) == []
 

@@ -45,7 +45,7 @@ def test_the_better_covered_replica_accounts_and_ties_go_to_the_first(of_pair: S
         offers = of_pair.joined(window)["kepler"].offers
         alone = [fold.meters["kepler"].energy for fold in of_pair.fold_servers(window)]
         assert len(offers) == 2
-        chosen = of_pair.fold_hour(window.start).nodes.to_pylist()
+        chosen = of_pair.fold(Window.of_hour(window.start)).nodes.to_pylist()
         metered = {(row["node"], row["component"]): row["metered_joules"] for row in alone[winner].nodes.to_pylist()}
         assert {(row["node"], row["component"]): row["metered_joules"] for row in chosen} == metered
 
@@ -114,7 +114,7 @@ def test_a_silent_replica_is_told_and_the_other_serves(pair: list[str], tmp_path
     assert outcome.states == {"complete": 1}
     (warning,) = outcome.warnings
     assert warning.startswith(f"replica {dead} gives nothing, the others of its shard serve alone: ")
-    alone = site_of(tmp_path, [entry(pair[1])], clock).fold_hour(START)
+    alone = site_of(tmp_path, [entry(pair[1])], clock).fold(Window.of_hour(START))
     stored = Warehouse(tmp_path / "w").read_day("node_energy", "demo", START.date())
     assert sorted(values(stored, "metered_joules")) == pytest.approx(sorted(values(alone.nodes, "metered_joules")))
 
@@ -125,15 +125,17 @@ def test_a_replica_that_dies_between_two_hours_leaves_them_to_the_other(
     fill_blocks(fleets[0], prometheus_binary.promtool, tmp_path / "data")
     with start_prometheus(prometheus_binary, tmp_path / "data", free_port(), clock) as dying:
         site = site_of(tmp_path, [entry(dying.url, "a"), entry(pair[1], "a")], clock)
-        before = site.fold_hour(START)
+        before = site.fold(Window.of_hour(START))
         assert site.warnings == []
         dying.process.kill()
         dying.process.wait()
-        after = site.fold_hour(START + 2 * HOUR)
+        after = site.fold(Window.of_hour(START + 2 * HOUR))
     assert len(site.warnings) == 1
     alone = site_of(tmp_path, [entry(pair[1])], clock)
-    assert differences(after, alone.fold_hour(START + 2 * HOUR)) == []
-    assert differences(before, site_of(tmp_path, [entry(u, "a") for u in pair], clock).fold_hour(START)) == []
+    assert differences(after, alone.fold(Window.of_hour(START + 2 * HOUR))) == []
+    assert (
+        differences(before, site_of(tmp_path, [entry(u, "a") for u in pair], clock).fold(Window.of_hour(START))) == []
+    )
 
 
 def test_all_replicas_silent_fail_the_hour_and_may_be_tried_again(tmp_path: Path, clock: RealClock) -> None:

@@ -66,8 +66,8 @@ def test_a_node_that_two_shards_show_counts_once_and_is_named(
 ) -> None:
     """Two entries of which one forgot its replica_of, as far as two nodes go."""
     site = site_of(tmp_path, [entry(unsharded), entry(shards[0])], clock)
-    energy = site.fold_hour(START)
-    one = site_of(tmp_path, [entry(unsharded)], clock).fold_hour(START)
+    energy = site.fold(Window.of_hour(START))
+    one = site_of(tmp_path, [entry(unsharded)], clock).fold(Window.of_hour(START))
     assert differences(one, energy) == []
     assert {remark.node for remark in energy.remarks} == {"node-1", "node-3"}
     assert {remark.lost_joules for remark in energy.remarks} == {0.0}
@@ -89,4 +89,9 @@ def test_replicas_within_shards(
     endpoints = [entry(shards[0]), entry(shards[1], "b"), entry(twin, "b"), entry(shards[2])]
     site = site_of(tmp_path, endpoints, clock)
     assert [len(replicas_) for replicas_ in site.servers.shards] == [1, 2, 1]
-    assert differences(site_of(tmp_path, [entry(unsharded)], clock).fold_hour(START), site.fold_hour(START)) == []
+    assert (
+        differences(
+            site_of(tmp_path, [entry(unsharded)], clock).fold(Window.of_hour(START)), site.fold(Window.of_hour(START))
+        )
+        == []
+    )

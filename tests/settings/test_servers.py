@@ -160,3 +160,15 @@ def test_the_guides_example_of_each_service_says_what_it_means(
     (one,) = load(tmp_path / "carbon-etl.toml", {}).clusters[0].prometheus
     assert one.header({"MIMIR_PASSWORD": "p"}) == header
     assert {key: getattr(one, key) for key in others} == others
+
+
+def test_a_store_that_cannot_be_read_says_none_and_takes_no_blocks() -> None:
+    store = StoreSettings.model_validate({"url": f"{URL}/api/v1/write", "query_url": "none"})
+    assert store.query_url == "none"
+    with pytest.raises(ValidationError, match="needs a store that can be read"):
+        StoreSettings.model_validate({"url": f"{URL}/api/v1/write", "query_url": "none", "publish": "blocks"})
+
+
+def test_a_data_folder_without_blocks_is_refused() -> None:
+    with pytest.raises(ValidationError, match='set publish = "blocks", too'):
+        StoreSettings.model_validate({"url": f"{URL}/api/v1/write", "data_folder": "/var/lib/x"})

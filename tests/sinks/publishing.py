@@ -1,15 +1,17 @@
 """Hand-made hours of a cluster, and a real store that tells what it is sent."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.settings import HttpSettings, StoreSettings
+from pipeline.sinks.held import Held
 from pipeline.sinks.publish import PublishReport
-from pipeline.sinks.remote_write import Sample
-from pipeline.sinks.stores import Key, Store
-from pipeline.window import HOUR, Clock, floor_hour
+from pipeline.sinks.published_series import Key
+from pipeline.sinks.stores import Store
+from pipeline.sinks.write_request import Batch, Sample
+from pipeline.window import HOUR, Clock, Window, floor_hour
 from tests.sinks.servers import RealStore, real_prometheus, real_victoria
 
 
@@ -42,13 +44,22 @@ class Watched(Store):
     def __init__(self, *args: object, after_send: Callable[[], None] | None = None) -> None:
         super().__init__(*args)  # type: ignore[arg-type] # passed on as they came
         self.requests: list[list[Sample]] = []
+        self.reads = 0
         self.after_send = after_send
 
-    def send(self, samples: Sequence[Sample]) -> None:
-        super().send(samples)
-        self.requests.append(list(samples))
+    def held(self, cluster: str, window: Window) -> Held:
+        self.reads += 1
+        return super().held(cluster, window)
+
+    def send(self, batch: Batch) -> None:
+        super().send(batch)
+        self.requests.append(list(batch.samples()))
         if self.after_send is not None:
             self.after_send()
+
+    def write(self, samples: Iterable[Sample]) -> None:
+        """Samples by hand, in one request."""
+        self.send(Batch.of_samples(samples))
 
 
 def store_of(

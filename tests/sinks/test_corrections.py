@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.sinks.differences import Occasion, remainder, stamp_ms
+from pipeline.sinks.held import equal
 from pipeline.sinks.publish import publish
-from pipeline.sinks.remote_write import Sample
-from pipeline.sinks.rounds import Occasion, remainder, stamp_ms
-from pipeline.sinks.stores import REVISED_SERIES, Key, equal
+from pipeline.sinks.published_series import REVISED_SERIES, Key
+from pipeline.sinks.write_request import Sample
 from pipeline.window import HOUR, Clock, to_ms
 from tests.sinks.publishing import hour_samples, kinds, last_hours, server_of, store_of, workload
 from tests.sinks.servers import LossyLine, RealStore, real_prometheus
@@ -144,7 +145,7 @@ def test_a_revision_that_is_taken_is_not_taken_again(tmp_path: Path, clock: Cloc
     (hour,) = last_hours(clock, 1)
     metric, labels = SHOP
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
-        store.send([Sample(metric, tuple(sorted((*labels, ("revision", "1")))), stamp_ms(hour), -1.5)])
+        store.write([Sample(metric, tuple(sorted((*labels, ("revision", "1")))), stamp_ms(hour), -1.5)])
         wanted = hour_samples(1)
         publish(store, {hour: wanted}, ["prod"], "run1", {hour: "request"})
         assert [revision for revision, _ in told(server, [hour])[SHOP]] == ["1", "2"]

@@ -13,11 +13,12 @@ from pipeline.errors import SchemaError
 from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import publish as publishing
 from pipeline.sinks import rounds
+from pipeline.sinks.differences import stamp_ms
 from pipeline.sinks.horizons import Horizon
-from pipeline.sinks.publish import RunNumbers, pipeline_series, publish, write_now
-from pipeline.sinks.remote_write import Sample
-from pipeline.sinks.rounds import stamp_ms
+from pipeline.sinks.publish import publish
+from pipeline.sinks.run_numbers import RunNumbers, pipeline_series, write_now
 from pipeline.sinks.stores import Store
+from pipeline.sinks.write_request import Sample
 from pipeline.window import HOUR, Clock, to_ms
 from tests.sinks.publishing import Watched, hour_samples, kinds, last_hours, server_of, store_of, workload
 from tests.sinks.servers import LossyLine, free_port, real_prometheus, real_victoria
@@ -37,11 +38,12 @@ def test_a_day_is_written_once_and_read_right_at_every_edge_of_a_day(kind: str, 
         assert kinds(first) == [("yes", None)] * 25
         assert first.error is None
         assert first.written == 25 * 6 == sum(hour.samples for hour in first.hours)
-        requests = len(store.requests)
+        requests, store.reads = len(store.requests), 0
         second = publish(store, poisoned | wanted, ["prod"], "run2")
         assert (second.written, second.pending, second.doubles) == (0, 0, 0)
         assert kinds(second) == [("yes", None)] * 25
         assert len(store.requests) == requests, "an unchanged hour must not even send a probe"
+        assert store.reads == 2, "one read of a day, and one of the hour before it"
         for edge in (0.0, -0.001, -1.0):
             read = server.query(GRAMS, midnight.timestamp() + edge)
             for namespace in ("shop", "blog"):
@@ -75,7 +77,7 @@ def test_a_refused_sample_costs_its_hour_and_not_the_others_of_the_round(tmp_pat
         settings = StoreSettings(url=f"{server.url}/api/v1/write")
         with TrustsAnHourTooFar(settings, HttpSettings(retry_seconds=0), {}, clock) as store:
             # A sample of the last hour closes the door an hour before itself, as a scrape would.
-            store.send([Sample("up", (("job", "x"),), stamp_ms(hours[2]), 1.0)])
+            store.write([Sample("up", (("job", "x"),), stamp_ms(hours[2]), 1.0)])
             report = publish(store, wanted, ["prod"], "run1")
             assert kinds(report) == [("no", "out_of_bounds"), ("yes", None), ("yes", None)]
             assert report.error.cause == "out_of_bounds"
@@ -108,7 +110,7 @@ def test_revisions_of_a_key_are_added_up_before_they_are_compared(tmp_path: Path
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
         publish(store, {hour: hour_samples(1)}, ["prod"], "run1")
         metric, labels = shop = workload("carbon_emissions_grams", "shop")
-        store.send([Sample(metric, tuple(sorted((*labels, ("revision", "1")))), stamp_ms(hour), -1.5)])
+        store.write([Sample(metric, tuple(sorted((*labels, ("revision", "1")))), stamp_ms(hour), -1.5)])
         corrected = hour_samples(1) | {shop: hour_samples(1)[shop] - 1.5}
         assert kinds(publish(store, {hour: corrected}, ["prod"], "run2")) == [("yes", None)]
 
@@ -220,7 +222,7 @@ def test_a_query_url_of_another_server_is_found_out(
     assert "query_url" in str(report.error)
 
 
-def test_large_hours_go_in_time_order_in_requests_within_the_limit_each_with_a_new_probe(
+def test_large_hours_go_series_by_series_in_requests_within_the_limit_each_with_a_new_probe(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rounds, "MAX_REQUEST_SAMPLES", 10)
@@ -233,12 +235,13 @@ def test_large_hours_go_in_time_order_in_requests_within_the_limit_each_with_a_n
         assert max(map(len, store.requests)) <= 10
         probes = [sample for request in store.requests for sample in request if sample.metric == "carbon_etl_probe"]
         assert len({probe.labels for probe in probes}) == len(store.requests)
-        stamps = [sample.stamp_ms for request in store.requests for sample in request[:-1]]
-        assert stamps == sorted(stamps)
+        sent = [sample for request in store.requests for sample in request[:-1]]
+        series = [sample[:2] for sample in sent]
+        assert series[:4] == [series[0]] * 2 + [series[2]] * 2, "the two hours of a round side by side"
         assert {probe.stamp_ms for probe in probes[:5]} == {stamp_ms(hours[1])}, (
             "the first round ends with the second hour"
         )
-        assert len(stamps) == report.written == 3 * 22
+        assert len(sent) == report.written == 3 * 22
 
 
 def test_a_series_that_could_not_be_found_again_is_refused(clock: Clock) -> None:

@@ -9,9 +9,9 @@ import pytest
 from pipeline.demo.servers import PrometheusBinary, RunningServer
 from pipeline.errors import ConfigError, RemoteWriteError
 from pipeline.settings import HttpSettings, StoreSettings
-from pipeline.sinks.remote_write import Sample
 from pipeline.sinks.store_client import check
 from pipeline.sinks.stores import Store
+from pipeline.sinks.write_request import Batch, Sample
 from pipeline.window import HOUR, Window, to_ms
 from tests.certificates import Authority, Pair
 from tests.conftest import RealClock
@@ -60,8 +60,8 @@ def test_mutual_tls_another_name_and_a_password_hold_for_writes_and_reads(
     files = {"ca_file": authority.own.cert, "cert_file": client.cert, "key_file": client.key}
     with store(guarded, **LOGIN, **files, server_name="store.example") as one:
         assert one.kind == "prometheus"
-        one.send([Sample(METRIC, LABELS, to_ms(STAMP), 3.5)])
-        assert one.held(METRIC, "c1", WINDOW).values == {(METRIC, LABELS): {to_ms(STAMP): {"": 3.5}}}
+        one.send(Batch.of_samples([Sample(METRIC, LABELS, to_ms(STAMP), 3.5)]))
+        assert one.held("c1", WINDOW).values == {to_ms(STAMP): {(METRIC, LABELS): {"": 3.5}}}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,8 @@ def test_what_is_missing_is_said_with_the_key_to_set(
     }  # fmt: skip
     settings = {key: value for key, value in (given | change).items() if value is not None}
     with store(guarded, {"PASSWORD": PASSWORD, "WRONG": "x"}, **settings) as one:
-        for ask in (lambda: one.held(METRIC, "c1", WINDOW), lambda: one.send([Sample(METRIC, LABELS, 0, 1.0)])):
+        any_batch = Batch.of_samples([Sample(METRIC, LABELS, 0, 1.0)])
+        for ask in (lambda: one.held("c1", WINDOW), lambda: one.send(any_batch)):
             with pytest.raises(RemoteWriteError) as caught:
                 ask()
             assert caught.value.cause == "unauthorized"
@@ -102,11 +103,11 @@ def test_every_request_is_signed_and_names_its_tenant(
     tenant = {"headers": {"X-Scope-OrgID": "team-a"}}
     with Gate(empty_prometheus.url, signed, "/workspaces/ws-1").open() as gate:
         with store(gate.url, sigv4={"region": "eu-central-1"}, **tenant) as one:
-            one.send([Sample(METRIC, LABELS, to_ms(STAMP), 3.5)])
-            assert one.held(METRIC, "c1 & a+b", WINDOW).values == {}
-            assert one.held(METRIC, "c1", WINDOW).values == {(METRIC, LABELS): {to_ms(STAMP): {"": 3.5}}}
+            one.send(Batch.of_samples([Sample(METRIC, LABELS, to_ms(STAMP), 3.5)]))
+            assert one.held("c1 & a+b", WINDOW).values == {}
+            assert one.held("c1", WINDOW).values == {to_ms(STAMP): {(METRIC, LABELS): {"": 3.5}}}
         with store(gate.url, **tenant) as one, pytest.raises(RemoteWriteError, match="answers 403"):
-            one.held(METRIC, "c1", WINDOW)
+            one.held("c1", WINDOW)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ import pytest
 from pipeline.errors import ConfigError, RemoteWriteError
 from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import horizons
-from pipeline.sinks.remote_write import Sample, UnsettledWriteError
-from pipeline.sinks.stores import Store, equal
+from pipeline.sinks.held import equal
+from pipeline.sinks.remote_write import UnsettledWriteError
+from pipeline.sinks.stores import Store
+from pipeline.sinks.write_request import Batch, Sample
 from pipeline.window import Clock, Window, floor_hour, to_ms
 from tests.sinks.servers import free_port, real_prometheus, real_victoria
 
@@ -106,8 +108,9 @@ def test_a_default_prometheus_has_a_horizon_of_one_hour_and_a_window_widens_it(t
         store_of(server.url, clock) as store,
     ):
         assert store.kind == "prometheus"
-        length, explanation, advice = store.horizon()
+        length, explanation, advice, kept = store.horizon()
         assert length == timedelta(hours=1)
+        assert kept == 14 * DAYS
         assert "15d" in explanation
         assert "out_of_order_time_window" in advice
     with real_prometheus(tmp_path / "wide", retention="20d") as server, store_of(server.url, clock) as store:
@@ -176,21 +179,13 @@ def test_held_samples_come_back_by_our_labels_revision_and_stamp_and_no_other_cl
         (("cluster", "prod"), ("component", "package"), ("kind", "idle"), ("node", odd)),
     )
     with real_prometheus(tmp_path / "p") as server, store_of(server.url, clock) as store:
-        store.send(
-            [
-                sample("0", 10.0),
-                sample("1", -3.5),
-                sample("0", 99.0, "else"),
-                sample("0", 7.0, "prod", stamp - 3_600_000),
-            ]
-        )
-        held = store.held("carbon_node_energy_joules", "prod", Window.of_hour(hour))
-        assert held.values == {key: {stamp: {"0": 10.0, "1": -3.5}}}
+        told = [sample("0", 10.0), sample("1", -3.5), sample("0", 99.0, "else")]
+        store.send(Batch.of_samples([*told, sample("0", 7.0, "prod", stamp - 3_600_000)]))
+        held = store.held("prod", Window.of_hour(hour))
+        assert held.values == {stamp: {key: {"0": 10.0, "1": -3.5}}}
         assert not held.doubles
-        both = store.held(
-            "carbon_node_energy_joules", "prod", Window(hour - timedelta(hours=1), hour + timedelta(hours=1))
-        )
-        assert set(both.values[key]) == {stamp, stamp - 3_600_000}
+        both = store.held("prod", Window(hour - timedelta(hours=1), hour + timedelta(hours=1)))
+        assert set(both.values) == {stamp, stamp - 3_600_000}
 
 
 HOUR = datetime(2026, 11, 1, 8, tzinfo=UTC)
@@ -203,8 +198,8 @@ def pue(value: str, replica: str, stamp: float = STAMP) -> dict[str, Any]:
 
 def test_identical_samples_of_replicas_count_once_and_are_reported(clock: Clock) -> None:
     with answering(matrix(pue("1.5", "x"), pue("1.5", "y"))) as url, store_of(url, clock) as store:
-        held = store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
-    assert held.values == {("carbon_pue_ratio", (("cluster", "a"),)): {int(STAMP * 1000): {"": 1.5}}}
+        held = store.held("a", Window.of_hour(HOUR))
+    assert held.values == {int(STAMP * 1000): {("carbon_pue_ratio", (("cluster", "a"),)): {"": 1.5}}}
     assert held.doubles == {int(STAMP * 1000): 1}
 
 
@@ -214,14 +209,14 @@ def test_different_samples_at_one_key_and_stamp_are_refused_as_several_replicas(
         store_of(url, clock) as store,
         pytest.raises(RemoteWriteError, match="replicas") as refused,
     ):
-        store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
+        store.held("a", Window.of_hour(HOUR))
     assert refused.value.cause == "several_replicas"
 
 
 @pytest.mark.parametrize("edge", [to_ms(HOUR) / 1000, to_ms(HOUR) / 1000 + 3600])
 def test_samples_on_the_edges_of_the_window_belong_to_no_hour(edge: float, clock: Clock) -> None:
     with answering(matrix(pue("1.5", "x", edge))) as url, store_of(url, clock) as store:
-        assert not store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR)).values
+        assert not store.held("a", Window.of_hour(HOUR)).values
 
 
 @pytest.mark.parametrize(
@@ -237,7 +232,7 @@ def test_samples_on_the_edges_of_the_window_belong_to_no_hour(edge: float, clock
 )
 def test_an_answer_that_is_not_the_whole_matrix_is_not_taken_for_an_empty_store(answers: Answers, clock: Clock) -> None:
     with answering(answers) as url, store_of(url, clock) as store, pytest.raises(RemoteWriteError) as refused:
-        store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
+        store.held("a", Window.of_hour(HOUR))
     assert refused.value.cause == "malformed"
 
 
@@ -249,12 +244,12 @@ def test_an_answer_beyond_the_limit_is_cut(clock: Clock) -> None:
         store_of(url, clock, http_settings=small) as store,
         pytest.raises(RemoteWriteError, match="max_response_mb"),
     ):
-        store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
+        store.held("a", Window.of_hour(HOUR))
 
 
 def test_a_store_that_is_down_is_unsettled_not_empty(clock: Clock) -> None:
     with store_of(f"http://127.0.0.1:{free_port()}", clock) as store, pytest.raises(UnsettledWriteError) as failed:
-        store.held("carbon_pue_ratio", "a", Window.of_hour(HOUR))
+        store.held("a", Window.of_hour(HOUR))
     assert failed.value.cause == "unreachable"
 
 
@@ -266,5 +261,5 @@ def test_a_secret_that_is_not_set_is_a_config_error(clock: Clock) -> None:
 def test_a_sample_of_the_future_never_leaves(clock: Clock) -> None:
     ahead = time.time_ns() // 1_000_000 + 60_000
     with store_of(f"http://127.0.0.1:{free_port()}", clock) as store, pytest.raises(RemoteWriteError) as refused:
-        store.send([Sample("carbon_etl_rows", (("cluster", "a"),), ahead, 1.0)])
+        store.send(Batch.of_samples([Sample("carbon_etl_rows", (("cluster", "a"),), ahead, 1.0)]))
     assert refused.value.cause == "future"

@@ -1,5 +1,6 @@
 """The views: typed when empty, right when files overlap, the same in memory and in carbon.duckdb."""
 
+import os
 import stat
 import subprocess
 import sys
@@ -176,3 +177,87 @@ def test_the_view_of_hours_orders_commits_by_revision_and_then_by_time(tmp_path:
     for row in written:
         warehouse.append("hours", pa.Table.from_pylist([base | row], schema=schema), "r", DAY)
     assert warehouse.hours(CLUSTER).column("state").to_pylist() == ["complete"]
+
+
+def two_days(root: Path) -> None:
+    """An hour on each of two days."""
+    rows.commit(Warehouse(root), rows.complete(HOURS[:1]), rows.day(HOURS[:1]))
+    later = [HOURS[0] + timedelta(days=1)]
+    stamp = rows.RunStamp("run-2", HOURS[0] + timedelta(days=3), "digest-1")
+    rows.commit(Warehouse(root), rows.complete(later), rows.day(later), stamp)
+
+
+@pytest.mark.parametrize(
+    "condition", ["date = '2026-11-01'", "date < '2026-11-02' and cluster = 'prod-eu'", "cluster = 'other'"]
+)
+def test_a_filter_on_the_day_or_the_cluster_leaves_files_of_others_unopened(tmp_path: Path, condition: str) -> None:
+    two_days(tmp_path)
+    for path in tmp_path.glob("emissions/*/date=2026-11-02/*.parquet"):
+        path.write_bytes(b"whoever opens this fails")
+    with open_views(tmp_path, "emissions") as connection:
+        found = connection.sql(f"select count(*) from emissions where {condition}").fetchall()
+        assert found == [(0 if "other" in condition else 4,)]
+        with pytest.raises(duckdb.Error, match="No magic bytes"):
+            connection.sql("select count(energy_joules) from emissions").fetchall()
+
+
+@pytest.mark.parametrize(("view", "reads"), [("emissions_daily", 2), ("node_energy", 3), ("processes", 3)])
+def test_which_days_are_in_doubt_is_found_once_for_both_branches_of_a_view(
+    tmp_path: Path, view: str, reads: int
+) -> None:
+    """Twice, and a day that is replaced in between would be shown twice or not at all; the third reads its commits."""
+    two_days(tmp_path)
+    with open_views(tmp_path, view) as connection:
+        plan = connection.sql(f"explain (format json) select count(*) from {view}").fetchall()[0][1]
+    assert plan.count('"name": "PARQUET_KV_METADATA"') == reads
+
+
+def test_rows_of_a_commit_that_never_happened_stay_hidden_after_a_commit_of_other_hours(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    rows.commit(warehouse, rows.complete(HOURS[:2]), rows.day(HOURS[:2]))
+
+    def die(effect: str) -> None:
+        if effect == "processes":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        rows.commit(Warehouse(tmp_path, die), *rows.second_commit(), SECOND)
+    rows.commit(warehouse, rows.complete(HOURS[:1]), rows.day(HOURS[:1], web_joules=5e6), rows.THIRD)
+    shown = rows.contents(tmp_path)
+    assert {row["hour_utc"] for row in shown["node_energy"]} == {HOURS[0]}
+    assert {row["hour_utc"] for row in shown["processes"]} == {HOURS[0]}
+    rows.commit(warehouse, *rows.second_commit(), rows.THIRD)
+    assert {row["hour_utc"] for row in rows.contents(tmp_path)["node_energy"]} == set(HOURS[:3])
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["FROM Emissions", 'select * from "stored"."emissions"', "from query_table('emis' || 'sions')", "show tables"],
+)
+def test_views_are_there_however_a_query_names_them(tmp_path: Path, query: str) -> None:
+    two_days(tmp_path)
+    with open_views(tmp_path, query) as connection:
+        assert len(connection.sql(query).fetchall()) >= 8
+
+
+def test_the_database_is_as_closed_as_the_umask_asks(tmp_path: Path) -> None:
+    umask = os.umask(0o077)
+    try:
+        root = tmp_path / "warehouse"
+        rows.commit(Warehouse(root), rows.complete(HOURS[:1]), rows.day(HOURS[:1]))
+        refresh_database(root)
+    finally:
+        os.umask(umask)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in root.rglob("*") if path.is_file()}
+    folders = {stat.S_IMODE(path.stat().st_mode) for path in [root, *root.rglob("*")] if path.is_dir()}
+    assert (modes, folders) == ({0o600}, {0o700})
+
+
+def test_folders_are_open_to_the_group_and_no_one_else(tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        root = tmp_path / "warehouse"
+        rows.commit(Warehouse(root), rows.complete(HOURS[:1]), rows.day(HOURS[:1]))
+    finally:
+        os.umask(umask)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in [root, *root.rglob("*")] if path.is_dir()} == {0o750}

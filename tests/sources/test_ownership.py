@@ -3,21 +3,22 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.demo.servers import PrometheusBinary, free_port, start_prometheus
 from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources import ownership
-from pipeline.sources.presence import read_presence, united
+from pipeline.sources.kube_state import Span, States, together
+from pipeline.sources.presence import Sightings, created_ms, read_presence, united
 from pipeline.sources.prometheus.api_client import PrometheusServer
-from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE
+from pipeline.window import Window, from_ms
 from tests.conftest import RealClock
 from tests.sources.series import fill, written
 
 START_MS = 1_793_606_400_000
 END_MS = START_MS + MS_PER_HOUR
-OURS = Matcher("cluster", "=", "ours")
 
 
 def owned(metric: str, kind: str, name: str, controller: str = "true", **labels: str) -> str:
@@ -46,65 +47,128 @@ SERIES = {
 }
 
 
+HOUR = Span(Window(from_ms(START_MS), from_ms(END_MS)), 0)
+
+
 @pytest.fixture(scope="module")
-def server(
+def url(
     prometheus_binary: PrometheusBinary, tmp_path_factory: pytest.TempPathFactory, clock: RealClock
-) -> Iterator[PrometheusServer]:
+) -> Iterator[str]:
     data_dir = tmp_path_factory.mktemp("owners") / "data"
     fill(prometheus_binary.promtool, data_dir, SERIES)
     with start_prometheus(prometheus_binary, data_dir, free_port(), clock) as running:
-        yield PrometheusServer(PrometheusEndpoint(url=running.url), HttpSettings(retry_seconds=0), {}, clock)
+        yield running.url
 
 
-def test_owners_seen_at_any_time_in_the_range_are_read_once_each(server: PrometheusServer) -> None:
-    owners = ownership.read(server, [OURS], START_MS, END_MS)
-    # START_MS - 1: a Prometheus 2 range is closed on the left, so a millisecond more is looked at
-    assert sorted(pod["uid"] for pod in owners.pods) == ["at-the-end", "brief", "too-early", "u1"]
-    assert [pod for pod in owners.pods if pod["uid"] == "u1"] == [
+def asked(url: str, clock: RealClock, cluster: str = "ours") -> PrometheusServer:
+    endpoint = PrometheusEndpoint(url=url, selector=f'{{cluster="{cluster}"}}')
+    return PrometheusServer(endpoint, HttpSettings(retry_seconds=0), {}, clock)
+
+
+@pytest.fixture
+def server(url: str, clock: RealClock) -> PrometheusServer:
+    return asked(url, clock)
+
+
+def test_owners_seen_at_any_time_in_the_hour_are_read_once_each(server: PrometheusServer) -> None:
+    pods = ownership.read(server, HOUR).pods
+    # START_MS - 1 is the first stamp that is looked at
+    assert sorted(pods.labels["uid"].to_pylist()) == ["at-the-end", "brief", "too-early", "u1"]
+    assert [pod for pod in pods.labels.to_pylist() if pod["uid"] == "u1"] == [
         {"uid": "u1", "namespace": "a", "pod": "web-1-x", "owner_kind": "ReplicaSet", "owner_name": "web-1",
          "owner_is_controller": "true"}
     ]  # fmt: skip
+    assert pods.values.tolist() == [[1.0]] * 4
+
+
+def test_each_hour_has_what_was_seen_in_it(server: PrometheusServer) -> None:
+    around = Span(Window(from_ms(START_MS - MS_PER_HOUR), from_ms(END_MS + MS_PER_HOUR)), 0)
+    pods = ownership.read(server, around).pods
+    seen = dict(zip(pods.labels["uid"].to_pylist(), (~np.isnan(pods.values)).tolist(), strict=True))
+    assert seen == {
+        "u1": [True, True, False],
+        "brief": [False, True, False],
+        "at-the-end": [False, True, True],
+        "too-early": [True, True, False],
+        "too-late": [False, False, True],
+    }
 
 
 def test_the_chain_above_pods_is_read(server: PrometheusServer) -> None:
-    owners = ownership.read(server, [OURS], START_MS, END_MS)
-    assert [(r["replicaset"], r["owner_kind"], r["owner_name"]) for r in owners.replicasets] == [
+    owners = ownership.read(server, HOUR)
+    assert [(r["replicaset"], r["owner_kind"], r["owner_name"]) for r in owners.replicasets.labels.to_pylist()] == [
         ("web-1", "Deployment", "web")
     ]
-    assert [(j["job_name"], j["owner_kind"], j["owner_name"]) for j in owners.jobs] == [("batch", "CronJob", "nightly")]
+    assert [(j["job_name"], j["owner_kind"], j["owner_name"]) for j in owners.jobs.labels.to_pylist()] == [
+        ("batch", "CronJob", "nightly")
+    ]
 
 
 def test_start_times_are_milliseconds_by_uid(server: PrometheusServer) -> None:
-    assert ownership.read(server, [OURS], START_MS, END_MS).started_ms == {"u1": 1_793_606_000_000}
+    assert in_hours(ownership.read(server, HOUR), ["u1"]) == [{"u1": 1_793_606_000_000}]
 
 
-def test_without_kube_state_metrics_all_is_empty(server: PrometheusServer) -> None:
-    nobody = [Matcher("cluster", "=", "nobody")]
-    owners = ownership.read(server, nobody, START_MS, END_MS)
-    assert (owners.pods, owners.replicasets, owners.jobs, owners.started_ms) == ([], [], [], {})
-    assert read_presence(server, nobody, START_MS, END_MS) == ({}, {})
+def test_without_kube_state_metrics_all_is_empty(url: str, clock: RealClock) -> None:
+    nobody = asked(url, clock, "nobody")
+    owners, seen = ownership.read(nobody, HOUR), read_presence(nobody, HOUR)
+    assert [states.labels.num_rows for states in (*owners, seen.created)] == [0] * 6
+    assert [states.values.shape for states in (*owners, seen.created)] == [(0, 1)] * 4 + [(0, 2), (0, 1)]
+    assert in_hours(owners, ["u1"]) == [{}]
+    assert (seen.stamps_ms, created_ms(seen.created, HOUR.window)) == ({}, {})
 
 
 def test_nodes_are_seen_at_their_stamps_though_their_series_change(server: PrometheusServer) -> None:
-    seen, created = read_presence(server, [OURS], START_MS, END_MS)
-    assert list(seen) == ["n1"]
-    assert np.array_equal(seen["n1"], START_MS + MS_PER_MINUTE * np.arange(3))
-    assert created == {"n1": 1_700_000_000_000}
+    seen = read_presence(server, HOUR)
+    assert list(seen.stamps_ms) == ["n1"]
+    assert np.array_equal(seen.stamps_ms["n1"], START_MS + MS_PER_MINUTE * np.arange(3))
+    assert created_ms(seen.created, HOUR.window) == {("n1", START_MS): 1_700_000_000_000}
 
 
-def test_what_several_servers_saw_is_one_answer_and_the_later_start_counts() -> None:
-    one = ownership.OwnerSeries([{"uid": "u1"}], [{"replicaset": "r"}], [], {"u1": 1, "u2": 9})
-    other = ownership.OwnerSeries([{"uid": "u1"}, {"uid": "u3"}], [], [{"job_name": "j"}], {"u1": 2, "u2": 8, "u3": 3})
-    both = ownership.united([one, other])
-    assert both.pods == [{"uid": "u1"}, {"uid": "u1"}, {"uid": "u3"}]
-    assert (both.replicasets, both.jobs) == ([{"replicaset": "r"}], [{"job_name": "j"}])
-    assert both.started_ms == {"u1": 2, "u2": 9, "u3": 3}
-    assert ownership.united([]) == ownership.OwnerSeries([], [], [], {})
+def in_hours(owned: ownership.OwnerSeries, pods: list[str]) -> list[dict[str, float]]:
+    """What is known in each hour of the pods' starts, ms since the epoch."""
+    starts, found = ownership.starts(owned, 0), []
+    for hour in range(owned.starts.values.shape[1]):
+        begin = np.full(len(pods), hour * MS_PER_HOUR)
+        ms = starts.of(starts.rows(pods), begin + 1, begin + 2).tolist()
+        found.append({pod: value for pod, value in zip(pods, ms, strict=True) if not np.isnan(value)})
+    return found
+
+
+def states(*rows: tuple[dict[str, str], list[float | None]]) -> States:
+    """Label sets and their values in each hour."""
+    names = sorted({name for labels, _ in rows for name in labels})
+    table = pa.table({name: pa.array([labels.get(name) for labels, _ in rows], pa.string()) for name in names})
+    return States(table, np.array([values for _, values in rows], dtype=np.float64))
+
+
+def test_of_several_starts_of_one_pod_the_latest_counts_in_each_hour() -> None:
+    who = {"uid": "u1", "namespace": "a", "pod": "p"}
+    starts = states((who, [1.0, None, 9.0]), (who, [2.0, None, 8.0]), ({**who, "uid": "u2"}, [None, None, 3.0005]))
+    nothing = states(({"uid": "u1"}, [None]))
+    owned = ownership.OwnerSeries(nothing, nothing, nothing, starts, states((who, [None] * 4)))
+    assert in_hours(owned, ["u1", "u2", "a/p"]) == [
+        {"u1": 2_000, "a/p": 2_000},
+        {},
+        {"u1": 9_000, "u2": 3_000, "a/p": 9_000},  # to the nearest millisecond, halves to the even one
+    ]
+
+
+def test_states_of_several_servers_stand_one_after_the_other() -> None:
+    one, other = states(({"node": "n1"}, [1.0])), states(({"node": "n1"}, [2.0]), ({"node": "n2"}, [None]))
+    both = together([one, other])
+    assert both.labels["node"].to_pylist() == ["n1", "n1", "n2"]
+    assert np.array_equal(both.values, [[1.0], [2.0], [np.nan]], equal_nan=True)
 
 
 def test_a_node_is_there_whenever_any_server_saw_it() -> None:
-    one = ({"n1": np.array([10, 20]), "n2": np.array([5])}, {"n1": 1})
-    stamps, created = united([one, ({"n1": np.array([15, 20])}, {"n1": 2, "n2": 3})])
-    assert {node: at.tolist() for node, at in stamps.items()} == {"n1": [10, 15, 20], "n2": [5]}
-    assert created == {"n1": 2, "n2": 3}
-    assert united([]) == ({}, {})
+    one = Sightings({"n1": np.array([10, 20]), "n2": np.array([5])}, states(({"node": "n1"}, [1.0])))
+    other = Sightings({"n1": np.array([15, 20])}, states(({"node": "n1"}, [2.0]), ({"node": "n2"}, [3.0])))
+    both = united([one, other])
+    assert {node: at.tolist() for node, at in both.stamps_ms.items()} == {"n1": [10, 15, 20], "n2": [5]}
+    assert created_ms(both.created, HOUR.window) == {("n1", START_MS): 2_000, ("n2", START_MS): 3_000}
+
+
+def test_a_node_made_anew_was_created_when_each_hour_says() -> None:
+    window = Window(from_ms(START_MS), from_ms(END_MS + MS_PER_HOUR))
+    told = created_ms(states(({"node": "n1"}, [1.0, None]), ({"node": "n1"}, [None, 2.0])), window)
+    assert told == {("n1", START_MS): 1_000, ("n1", END_MS): 2_000}

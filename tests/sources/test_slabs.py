@@ -71,14 +71,15 @@ def test_a_slab_hands_out_what_its_transport_would(fleet: dict[tuple[str, str], 
     assert slab.samples == sum(map(len, fleet.values()))
 
 
-@given(fleet=FLEETS, groups=st.lists(st.sampled_from("abcde"), unique=True, max_size=4), cut_at=st.integers(0, 4))
-def test_shares_are_all_series_once(fleet: dict[tuple[str, str], list[int]], groups: list[str], cut_at: int) -> None:
+@given(fleet=FLEETS, named=st.lists(st.sampled_from("abcde"), unique=True, max_size=4), cut_at=st.integers(0, 4))
+def test_shares_are_all_series_once(fleet: dict[tuple[str, str], list[int]], named: list[str], cut_at: int) -> None:
     store = Store({key: [(stamp, 1.0) for stamp in stamps] for key, stamps in fleet.items()})
-    shares = Shares(Slab(store, 0, 100), nodes_of, [groups[:cut_at], groups[cut_at:]])
-    parts = [said(Share(shares, group), 20, 80) for group in range(3)]
-    assert {node for node, _ in parts[1]} <= set(groups[:cut_at])
-    assert {node for node, _ in parts[2]} <= set(groups[cut_at:])
-    assert not {node for node, _ in parts[0]} & set(groups)
+    shares = Shares(Slab(store, 0, 100), nodes_of, named)
+    asked = [(named[:cut_at], False), (named[cut_at:], False), ([], True)]
+    parts = [said(Share(shares, nodes, others=others), 20, 80) for nodes, others in asked]
+    assert {node for node, _ in parts[0]} <= set(named[:cut_at])
+    assert {node for node, _ in parts[1]} <= set(named[cut_at:])
+    assert not {node for node, _ in parts[2]} & set(named)
     together = {key: samples for part in parts for key, samples in part.items()}
     assert sum(map(len, parts)) == len(together)
     assert together == said(Store(store.series), 20, 80)

@@ -8,8 +8,10 @@ import numpy as np
 
 from pipeline.demo.series import METRIC, Series, block_of
 from pipeline.demo.transport import parse_selector
-from pipeline.meters import METERS, Extract, Reading
+from pipeline.meters import METERS, Reading
 from pipeline.samples import Block
+from pipeline.shares import Extract
+from pipeline.starts import Starts
 from pipeline.transforms.accounting import with_refused
 from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.owners import Owners
@@ -58,11 +60,10 @@ class Exposed:
             Extract(
                 transport=self,
                 matchers=[],
-                start_ms=window.start_ms - GAP_MS - 1,
-                end_ms=window.end_ms + GAP_MS,
+                window=window,
                 max_gap_ms=GAP_MS,
                 ceilings=ceilings,
-                started_ms={uid: stamp_ms(second) for uid, second in (started or {}).items()},
+                starts=Starts.always({uid: stamp_ms(second) for uid, second in (started or {}).items()}),
             )
         )
 
@@ -78,7 +79,7 @@ class Exposed:
         """Everything that a run books of a meter in `hours` hours from the `first` after `START`."""
         window = window_of(first, hours)
         reading = self.reading(meter, window, started, ceilings)
-        booked = book(reading.folded, window, FoldRules("demo", GAP_MS, 60), owners, None)
+        booked = book(reading.folded, window, FoldRules("demo", GAP_MS, 60), [owners] * hours, None)
         return replace(
             with_refused(booked, reading.refused(window, "demo")),
             processes=reading.processes(window, "demo"),

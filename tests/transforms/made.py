@@ -23,7 +23,7 @@ from pipeline.window import Window, to_ms
 
 START = datetime(2026, 11, 3, 10, tzinfo=UTC)
 MAX_GAP_SECONDS = 600
-NOBODY = Owners([], [], [])
+NOBODY = Owners({}, {}, {})
 PACKAGE_RANGE, AMD_RANGE = 262_143.328850, 65_532.610987
 WITHHELD_KEY = (
     "hour_utc", "cluster", "node", "component", "kind", "workload", "namespace", "pod", "pod_uid", "container", "check",
@@ -139,10 +139,15 @@ class Made:
             self.samples(window.start_ms - gap_ms - 1, window.end_ms + gap_ms),
             window,
             FoldRules("demo", gap_ms, step_minutes),
-            owners,
+            [owners] * hours,
             {uid: stamp_ms(second) for uid, second in (started or {}).items()},
             presence,
         )
+
+
+def unowned(window: Window) -> list[Owners]:
+    """The owners of each hour where kube-state-metrics is not scraped."""
+    return [NOBODY] * window.hour_count
 
 
 def window_of(first: int, hours: int) -> Window:

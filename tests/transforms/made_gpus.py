@@ -9,11 +9,10 @@ from pipeline.transforms.coverage import Presence
 from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.gpu_quarantine import quarantine_gpus
 from pipeline.transforms.gpus import FoldedGpus, fold_boards
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import Window
 from tests.transforms.exposed import GAP_MS, Exposed
-from tests.transforms.made import Points, window_of
+from tests.transforms.made import Points, unowned, window_of
 
 ENERGY, POWER, ACTIVITY = dcgm.ENERGY[0], dcgm.POWER[0], dcgm.ACTIVITY[0]
 BOARD = {"UUID": "GPU-a", "Hostname": "n1", "instance": "10.0.0.1:9400", "job": "dcgm"}
@@ -41,7 +40,7 @@ class Boards(Exposed):
         """Rows of `hours` hours from the `first` after `START`."""
         window = window_of(first, hours)
         rules = FoldRules("demo", GAP_MS, step_minutes)
-        return book(self.boards(window).folded, window, rules, Owners([], [], []), presence)
+        return book(self.boards(window).folded, window, rules, unowned(window), presence)
 
     def refused(self, first: int = 0, hours: int = 1) -> pa.Table:
         """Quarantine rows of these hours."""

@@ -19,7 +19,16 @@ from pipeline.transforms.owners import Owners
 from pipeline.transforms.scaphandre import fold_scaphandre
 from pipeline.transforms.scaphandre_usage import Usage, measure
 from pipeline.transforms.sheet import FoldRules
-from tests.transforms.made import MAX_GAP_SECONDS, PACKAGE_RANGE, Points, differences, joined, stamp_ms, window_of
+from tests.transforms.made import (
+    MAX_GAP_SECONDS,
+    NOBODY,
+    PACKAGE_RANGE,
+    Points,
+    differences,
+    joined,
+    stamp_ms,
+    window_of,
+)
 
 GAP_MS = MAX_GAP_SECONDS * 1000
 INSTANCE = "10.0.0.1:8080"
@@ -77,10 +86,10 @@ class MadeScaphandre:
         """The fold itself."""
         return fold_scaphandre(self.samples(first, hours), GAP_MS, {})
 
-    def fold(self, first: int = 0, hours: int = 1, step_minutes: int = 60, owners: Owners | None = None) -> Energy:
+    def fold(self, first: int = 0, hours: int = 1, step_minutes: int = 60, owners: Owners = NOBODY) -> Energy:
         """Energy of hours counted from `START`."""
         rules = FoldRules("demo", GAP_MS, step_minutes)
-        return book(self.folded(first, hours), window_of(first, hours), rules, owners or Owners([], [], []), None)
+        return book(self.folded(first, hours), window_of(first, hours), rules, [owners] * hours, None)
 
 
 def register(watts: float, seconds: Iterable[float], at: float = 1000.0, wraps: float = PACKAGE_RANGE) -> Points:

@@ -10,6 +10,7 @@ from pipeline.transforms.accounting import COMPONENTS, Candidate, Group, account
 from pipeline.transforms.energy import Energy
 from pipeline.transforms.refold import better_covered
 from pipeline.transforms.sheet import WITHHELD
+from pipeline.window import HOUR
 from tests.transforms.made import START, Made, line, only, scrapes, where
 
 ORDERS: Mapping[Group, Sequence[str]] = {"cpu": ("kepler", "scaphandre"), "gpu": ("dcgm", "kepler")}
@@ -137,10 +138,12 @@ def test_withheld_rows_follow_their_meter() -> None:
 
 
 def test_a_node_is_unmetered_only_where_no_meter_of_its_group_reads_it() -> None:
-    blind = replace(metered("scaphandre", node="n9"), unmetered=["n1", "n2"])
-    assert choose({"scaphandre": blind, "kepler": metered("kepler")}, ORDERS).unmetered == ["n2"]
+    kepler, later = metered("kepler", hours=1), START + HOUR
+    blind = replace(metered("scaphandre", node="n9"), unmetered=[(START, "n1"), (START, "n2"), (later, "n1")])
+    found = choose({"scaphandre": blind, "kepler": kepler}, ORDERS).unmetered
+    assert found == [(START, "n2"), (later, "n1")], "that a meter read it in another hour is no comfort"
     of_gpu = metered("dcgm", component="gpu", node="n2")
-    assert choose({"scaphandre": blind, "dcgm": of_gpu}, ORDERS).unmetered == ["n1", "n2"]
+    assert choose({"scaphandre": blind, "dcgm": of_gpu}, ORDERS).unmetered == sorted(blind.unmetered)
 
 
 def test_the_ratio_compares_what_both_meter() -> None:

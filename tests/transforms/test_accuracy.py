@@ -13,10 +13,10 @@ from pipeline.demo.servers import PrometheusBinary
 from pipeline.demo.transport import FleetTransport
 from pipeline.sources.meters import kepler
 from pipeline.transforms.energy import Energy, fold
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from pipeline.units import MS_PER_MINUTE
 from pipeline.window import Clock
+from tests.transforms.made import unowned
 
 SEEDS = range(1, 5)
 HOURS = 12
@@ -27,7 +27,7 @@ def folded(fleet: Fleet) -> Energy:
     window = fleet.spec.window
     samples = kepler.read(FleetTransport(fleet), (), window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
     started_ms = {pod.uid: fleet.spec.start_ms + pod.created_ms for pod in fleet.pods}
-    return fold(samples, window, FoldRules("demo", GAP_MS, 60), Owners([], [], []), started_ms, None)
+    return fold(samples, window, FoldRules("demo", GAP_MS, 60), unowned(window), started_ms, None)
 
 
 def compared(kind: str) -> Iterator[Comparison]:

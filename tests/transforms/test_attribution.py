@@ -296,7 +296,7 @@ def test_a_step_without_active_energy_quarantines_nothing() -> None:
 
 def test_pods_on_a_node_without_node_counters_are_reported_and_give_no_row() -> None:
     energy = node().pod("uid", life(100)).pod("lost", life(500), node="n9").fold()
-    assert energy.unmetered == ["n9"]
+    assert [node for _, node in energy.unmetered] == ["n9"]
     assert where(energy.rows, node="n9") == []
     assert where(energy.nodes, node="n9") == []
 

@@ -17,11 +17,11 @@ def presence(created: dict[str, str] | None = None, **seen: tuple[str, str]) -> 
     stamps = {
         node: np.array([stamp_ms(second) for second in scrapes(*span)], dtype=np.int64) for node, span in seen.items()
     }
-    return Presence(stamps, {node: stamp_ms(clock(when)) for node, when in (created or {}).items()})
+    return Presence(stamps, {(node, HOUR_MS): stamp_ms(clock(when)) for node, when in (created or {}).items()})
 
 
 def expected(of: Presence, node: str = "n1") -> float:
-    return of.expected_ratio(node, HOUR_MS, GAP_MS)
+    return float(of.expected_ratios(node, np.array([HOUR_MS]), GAP_MS)[0])
 
 
 def test_a_node_seen_throughout_is_expected_throughout() -> None:
@@ -65,9 +65,18 @@ def test_kube_node_created_decides_when_a_node_began() -> None:
 
 def test_a_node_unseen_in_the_hour_is_not_expected_in_it() -> None:
     of = presence(n1=("09:45", "10:00"), n2=ALWAYS)
-    assert expected(of) == 0.0
-    assert not of.saw("n1", HOUR_MS)  # 10:00:00 closes the hour before
-    assert expected(of, "never") == 0.0
+    assert np.isnan(expected(of))  # 10:00:00 closes the hour before
+    assert np.isnan(expected(of, "never"))
+
+
+def test_each_hour_of_many_is_as_it_is_alone() -> None:
+    of = presence({"n1": "10:30"}, n1=("10:31", "12:20"), n2=("07:00", "14:00"))
+    hours = HOUR_MS + 3_600_000 * np.arange(-2, 4)
+    alone = [of.expected_ratios("n1", hours[number : number + 1], GAP_MS)[0] for number in range(len(hours))]
+    together = of.expected_ratios("n1", hours, GAP_MS)
+    assert np.array_equal(together, alone, equal_nan=True)
+    assert together.tolist()[2:5] == pytest.approx([1 / 2, 1.0, 1 / 3])
+    assert np.isnan(together[[0, 1, 5]]).all()
 
 
 def nodes(*rows: tuple[float, float, str | None]) -> pa.Table:

@@ -69,8 +69,8 @@ def test_r1_components_are_apart() -> None:
 
 
 def test_a_workload_row_names_its_owner_and_its_provenance() -> None:
-    owner = {"uid": "uid", "owner_kind": "StatefulSet", "owner_name": "db", "owner_is_controller": "true"}
-    row = only(two_components().fold(owners=Owners([owner], [], [])).rows, kind="workload", component="package")
+    owners = Owners({"uid": ("StatefulSet", "db")}, {}, {})
+    row = only(two_components().fold(owners=owners).rows, kind="workload", component="package")
     assert (row["workload_kind"], row["workload"], row["owner_source"]) == ("StatefulSet", "db", "kube-state-metrics")
     assert (row["meter"], row["method_version"], row["coverage_ratio"]) == (
         "kepler",

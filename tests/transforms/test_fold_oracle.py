@@ -15,10 +15,10 @@ from pipeline.demo.transport import FleetTransport
 from pipeline.samples import Block, Transport
 from pipeline.sources.meters import kepler
 from pipeline.transforms.energy import Energy, fold
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from pipeline.units import MS_PER_MINUTE
 from pipeline.window import HOUR, Window, to_ms
+from tests.transforms.made import unowned
 from tests.transforms.oracle import NodeHour, Result, loop
 
 START = datetime(2026, 11, 3, 10, tzinfo=UTC)
@@ -44,7 +44,7 @@ def folded(
 ) -> Energy:
     samples = kepler.read(transport, (), window.start_ms - max_gap_ms - 1, window.end_ms + max_gap_ms)
     rules = FoldRules("demo", max_gap_ms, step_minutes)
-    return fold(samples, window, rules, Owners([], [], []), dict(started_ms), None)
+    return fold(samples, window, rules, unowned(window), dict(started_ms), None)
 
 
 def assert_near(found: float, exact: object, scale: float, what: object) -> None:

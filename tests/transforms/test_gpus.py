@@ -17,11 +17,10 @@ from pipeline.transforms.boards import join_reports
 from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.gpus import fold_gpus
 from pipeline.transforms.holders import slices_of
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import WITHHELD, FoldRules
 from pipeline.window import HOUR, Window
 from tests.test_additivity import pieces
-from tests.transforms.made import START, clock, differences, joined, line, only, scrapes, where, window_of
+from tests.transforms.made import START, clock, differences, joined, line, only, scrapes, unowned, where, window_of
 from tests.transforms.made_gpus import ACTIVITY, GAP_MS, POWER, Boards, by_pod, cut
 
 AT = scrapes("09:45", "12:15")
@@ -373,7 +372,7 @@ def fold_fleet(spec: FleetSpec) -> tuple[Energy, dict[tuple[datetime, str], tupl
     fleet = simulate(spec)
     window = spec.window
     samples = dcgm.read(FleetTransport(fleet), [], window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
-    energy = book(fold_gpus(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), Owners([], [], []), None)
+    energy = book(fold_gpus(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), unowned(window), None)
     rows = [row for row in fleet.truth_nodes.to_pylist() if row["component"] == "gpu"]
     return energy, {(row["hour_utc"], row["node"]): (row["active_joules"], row["idle_joules"]) for row in rows}
 
@@ -439,7 +438,7 @@ def test_p2_a_simulated_fleets_boards_folded_in_pieces_give_the_tables_of_the_wh
 
     def fold(window: Window) -> Energy:
         samples = dcgm.read(transport, [], window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
-        return book(fold_gpus(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), Owners([], [], []), None)
+        return book(fold_gpus(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), unowned(window), None)
 
     first = spec.window.start
     parts = [fold(Window(first + HOUR * begin, first + HOUR * (begin + hours))) for begin, hours in pieces(cuts, 3)]

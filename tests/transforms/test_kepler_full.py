@@ -14,7 +14,6 @@ from pipeline.demo.transport import FleetTransport
 from pipeline.samples import KeplerSamples, MeterSamples, Transport
 from pipeline.sources.meters import kepler
 from pipeline.transforms.energy import Energy, fold
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import Window
 from tests.transforms.made import (
@@ -30,6 +29,7 @@ from tests.transforms.made import (
     line,
     only,
     scrapes,
+    unowned,
     where,
 )
 
@@ -228,7 +228,7 @@ def fold_fleet(
 ) -> Energy:
     samples = kepler.read(transport, (), window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS, level)
     started = {pod.uid: fleet.spec.start_ms + pod.created_ms for pod in fleet.pods}
-    return fold(samples, window, FoldRules("demo", GAP_MS, step_minutes), Owners([], [], []), started, None)
+    return fold(samples, window, FoldRules("demo", GAP_MS, step_minutes), unowned(window), started, None)
 
 
 def with_kepler(spec: FleetSpec, **options: object) -> FleetSpec:

@@ -16,11 +16,11 @@ from pipeline.transforms.energy import Energy, book, join
 from pipeline.transforms.gpu_quarantine import quarantine_gpus
 from pipeline.transforms.gpus import CEILING_WATTS, FoldedGpus
 from pipeline.transforms.kepler_gpus import fold_kepler_boards
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
 from tests.transforms.made import (
     MAX_GAP_SECONDS,
+    NOBODY,
     START,
     Points,
     clock,
@@ -28,6 +28,7 @@ from tests.transforms.made import (
     line,
     only,
     scrapes,
+    unowned,
     where,
     window_of,
 )
@@ -48,7 +49,7 @@ def gpus_of(transport: Transport, window: Window, *, legacy: bool = False) -> Fo
 
 def folded(transport: Transport, window: Window, step_minutes: int = 60, *, legacy: bool = False) -> Energy:
     rules = FoldRules("demo", GAP_MS, step_minutes)
-    return book(gpus_of(transport, window, legacy=legacy).folded, window, rules, Owners([], [], []), None)
+    return book(gpus_of(transport, window, legacy=legacy).folded, window, rules, unowned(window), None)
 
 
 class Made(Boards):
@@ -252,7 +253,7 @@ def test_containers_of_a_pod_have_rows_of_their_own_where_they_are_asked_for() -
     )
     assert counters is not None
     gpus = fold_kepler_boards(*counters, GAP_MS, CEILING_WATTS)
-    energy = book(gpus.folded, window_of(0, 1), FoldRules("demo", GAP_MS, 60), Owners([], [], []), None)
+    energy = book(gpus.folded, window_of(0, 1), FoldRules("demo", GAP_MS, 60), [NOBODY], None)
     rows = {row["container"]: row for row in where(energy.rows, kind="workload")}
     assert {name: row["energy_joules"] for name, row in rows.items()} == pytest.approx({
         "api": 360_000, "sidecar": 180_000,

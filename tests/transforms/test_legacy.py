@@ -15,6 +15,7 @@ from pipeline.demo.meters import LegacyMeter, Meters
 from pipeline.demo.transport import FleetTransport
 from pipeline.samples import Block, LegacySamples, Transport
 from pipeline.sources.meters import kepler_legacy as source
+from pipeline.starts import UNKNOWN, Starts
 from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.folded import Folded
 from pipeline.transforms.legacy import fold_legacy
@@ -35,6 +36,7 @@ from tests.transforms.made import (
     only,
     scrapes,
     stamp_ms,
+    unowned,
     where,
     window_of,
 )
@@ -98,14 +100,18 @@ class Made:
         """Before booking."""
         window = window_of(first, hours)
         started_ms = {pod: stamp_ms(second) for pod, second in (started or {}).items()}
-        return fold_legacy(self.samples(window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS), GAP_MS, started_ms)
+        return fold_legacy(
+            self.samples(window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS),
+            GAP_MS,
+            Starts.always(started_ms),
+        )
 
     def fold(
         self, first: int = 0, hours: int = 1, step_minutes: int = 60, started: Mapping[str, float] | None = None
     ) -> Energy:
         """Energy of `hours` hours from the `first` after `START`."""
         folded = self.folded(first, hours, started)
-        return book(folded, window_of(first, hours), FoldRules("demo", GAP_MS, step_minutes), NOBODY, None)
+        return book(folded, window_of(first, hours), FoldRules("demo", GAP_MS, step_minutes), [NOBODY] * hours, None)
 
     def both_ways(self, first: int, hours: int) -> Energy:
         """The whole range, after checking that hour by hour gives the same."""
@@ -304,7 +310,7 @@ def test_a_container_started_again_in_an_old_pod_is_new() -> None:
 
 def test_workloads_on_a_node_without_counters_are_named_and_not_guessed() -> None:
     energy = machine().container("c9", line(1, SEEN), node="n9").fold()
-    assert energy.unmetered == ["n9"]
+    assert [node for _, node in energy.unmetered] == ["n9"]
     assert where(energy.rows, node="n9") == []
 
 
@@ -394,7 +400,7 @@ def legacy_fleet(kind: str, seed: int, hours: int, meter: LegacyMeter) -> Fleet:
 
 def folded_energy(transport: Transport, window: Window) -> Energy:
     samples = source.read(transport, [], window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
-    return book(fold_legacy(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), NOBODY, None)
+    return book(fold_legacy(samples, GAP_MS, UNKNOWN), window, FoldRules("demo", GAP_MS, 60), unowned(window), None)
 
 
 METERS = {
@@ -557,4 +563,4 @@ def test_nothing_at_all_folds_into_nothing() -> None:
 
 def test_containers_without_any_node_counter_are_unmetered_and_do_not_fail() -> None:
     made = Made().container("c1", line(1, SEEN)).total("c2", line(1, SEEN))
-    assert (made.fold().rows.num_rows, made.fold().unmetered) == (0, ["n1"])
+    assert (made.fold().rows.num_rows, [node for _, node in made.fold().unmetered]) == (0, ["n1"])

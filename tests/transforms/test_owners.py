@@ -1,8 +1,12 @@
 """Pods find the workload that owns them."""
 
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from pipeline.transforms.owners import Owner, Owners
+from pipeline.transforms.owners import Owner, Owners, States
 
 KSM = "kube-state-metrics"
 
@@ -27,10 +31,32 @@ def job_owner(kind: str, name: str, job: str = "backup-29384756", namespace: str
     }  # fmt: skip
 
 
+def states(rows: Sequence[Labels], *key: str, seen: Sequence[Sequence[bool]] = (), hours: int = 1) -> States:
+    """Label sets, seen in all hours or in those told of each."""
+    names = (*key, "owner_kind", "owner_name", "owner_is_controller")
+    table = pa.table({name: pa.array([row.get(name) for row in rows], pa.string()) for name in names})
+    return table, np.where(seen or np.ones((len(rows), hours), dtype=np.bool_), 1.0, np.nan)
+
+
+def owners_of(
+    pods: Sequence[Labels],
+    replicasets: Sequence[Labels] = (),
+    jobs: Sequence[Labels] = (),
+    seen: Sequence[Sequence[bool]] = ((True,),),
+) -> list[Owners]:
+    """The owners of each hour; `seen` tells in which of them a pod was."""
+    hours = len(seen[0])
+    return Owners.by_hour(
+        states(pods, "uid", "namespace", "pod", seen=seen if hours > 1 else ()),
+        states(replicasets, "namespace", "replicaset", hours=hours),
+        states(jobs, "namespace", "job_name", hours=hours),
+    )
+
+
 def of(
     pods: list[Labels], replicasets: list[Labels] | None = None, jobs: list[Labels] | None = None, pod: str = "a-pod"
 ) -> Owner:
-    return Owners(pods, replicasets or [], jobs or []).of("u", "shop", pod)
+    return owners_of(pods, replicasets or [], jobs or [])[0].of("u", "shop", pod)
 
 
 def test_a_replicaset_leads_to_its_deployment() -> None:
@@ -95,7 +121,7 @@ def test_a_name_that_tells_nothing_is_a_guessed_pod() -> None:
 
 
 def test_a_pod_without_a_name_has_no_owner() -> None:
-    assert Owners([pod_owner("StatefulSet", "db")], [], []).of("u", None, None) == Owner(None, None, None)
+    assert owners_of([pod_owner("StatefulSet", "db")])[0].of("u", None, None) == Owner(None, None, None)
 
 
 def test_an_owner_that_appears_later_wins_over_none_before_it() -> None:
@@ -117,3 +143,30 @@ def test_series_of_two_replicas_of_kube_state_metrics_are_one_answer() -> None:
 def test_equal_claims_are_settled_by_name_whatever_the_order() -> None:
     one, other = pod_owner("StatefulSet", "a"), pod_owner("StatefulSet", "b")
     assert of([one, other]) == of([other, one]) == Owner("StatefulSet", "a", KSM)
+
+
+def test_where_the_uid_is_unknown_namespace_and_name_tell() -> None:
+    pod = {"namespace": "shop", "pod": "db-0", "owner_kind": "StatefulSet", "owner_name": "database"}
+    assert owners_of([pod])[0].of("another", "shop", "db-0") == Owner("StatefulSet", "database", KSM)
+    assert owners_of([pod])[0].of("another", "bank", "db-0") == Owner("StatefulSet", "db", "guessed")
+
+
+def test_a_series_without_a_uid_is_no_pod_without_a_uid() -> None:
+    assert owners_of([pod_owner("StatefulSet", "db", uid="")])[0].of("", "shop", "x") == Owner("Pod", "x", "guessed")
+
+
+def test_an_hour_knows_what_was_seen_in_it_and_nothing_else() -> None:
+    pods = [pod_owner("StatefulSet", "db"), pod_owner("<none>", "<none>", ""), pod_owner("Job", "batch", uid="v")]
+    seen = [[False, True, True, True], [True, True, True, False], [False, False, False, True]]
+    hours = owners_of(pods, seen=seen)
+    database = Owner("StatefulSet", "db", KSM)
+    assert [one.of("u", "shop", "p") for one in hours] == [Owner("Pod", "p", KSM), database, database, database]
+    assert [one.of("v", "shop", "p").workload for one in hours] == ["p", "p", "p", "batch"]
+    assert hours[1] is hours[2], "hours in which the same is known share it"
+    assert len({id(one) for one in hours}) == 3
+
+
+def test_of_two_owners_of_one_kind_of_series_each_hour_takes_the_best_it_saw() -> None:
+    mere, controller = pod_owner("ConfigMap", "a", "false"), pod_owner("StatefulSet", "db", "true")
+    hours = owners_of([mere, controller], seen=[[True, True], [True, False]])
+    assert [one.of("u", "shop", "p").workload for one in hours] == ["db", "a"]

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from pipeline.samples import MeterSamples, SocketStamps
+from pipeline.starts import UNKNOWN
 from pipeline.transforms.energy import Energy, book, fold_counters
 from pipeline.transforms.folded import Consumer
 from pipeline.transforms.owners import Owners
@@ -18,7 +19,6 @@ from pipeline.transforms.sheet import FoldRules
 from tests.test_additivity import Hostile, pieces
 from tests.transforms.made import (
     MAX_GAP_SECONDS,
-    NOBODY,
     Made,
     Points,
     clock,
@@ -28,6 +28,7 @@ from tests.transforms.made import (
     only,
     scrapes,
     stamp_ms,
+    unowned,
     where,
     window_of,
 )
@@ -54,8 +55,8 @@ def screened(
     """As a run folds and screens a window."""
     window = window_of(first, hours)
     samples: MeterSamples = made.samples(window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
-    folded = screen(fold_counters(samples, GAP_MS, {}), ceilings, known or {}, GAP_MS, samples)
-    return book(folded, window, FoldRules("demo", GAP_MS, step_minutes), NOBODY, None)
+    folded = screen(fold_counters(samples, GAP_MS, UNKNOWN), ceilings, known or {}, GAP_MS, samples)
+    return book(folded, window, FoldRules("demo", GAP_MS, step_minutes), unowned(window), None)
 
 
 def plain() -> Made:
@@ -111,7 +112,7 @@ def test_sockets_seen_only_long_before_do_not_count() -> None:
 def test_only_nodes_above_one_socket_are_asked_for_their_sockets() -> None:
     def asked(watts: float) -> dict[str, tuple[int, int]]:
         made = Made().node(jump(line(60, AT), "10:20", watts * 30), line(40, AT, 1000.0))
-        return suspects(fold_counters(made.samples(), GAP_MS, {}), CEILINGS)
+        return suspects(fold_counters(made.samples(), GAP_MS, UNKNOWN), CEILINGS)
 
     assert asked(1_800) == {}
     assert asked(2_100) == {"n1": (stamp_ms(clock("10:19:30")), stamp_ms(clock("10:20")))}
@@ -159,10 +160,9 @@ def test_a_row_of_a_consumer_says_who_it_is_as_its_energy_row_would(
     consumer: Consumer, expected: tuple[str | None, ...]
 ) -> None:
     made = Made().node(line(60, AT), line(40, AT, 1000.0)).pod("a", jump(line(20, AT), "10:20", 9.2e14))
-    folded = replace(fold_counters(made.samples(), GAP_MS, {}), consumers=[consumer])
+    folded = replace(fold_counters(made.samples(), GAP_MS, UNKNOWN), consumers=[consumer])
     found = screen(folded, CEILINGS, {}, GAP_MS)
-    owner = {"uid": "a", "owner_kind": "StatefulSet", "owner_name": "shop-web", "owner_is_controller": "true"}
-    owners = Owners([owner], [], [])
+    owners = [Owners({"a": ("StatefulSet", "shop-web")}, {}, {})]
     withheld = book(found, window_of(0, 1), FoldRules("demo", GAP_MS, 60), owners, None).withheld
     row = only(withheld, check="implausible")
     columns = ("kind", "namespace", "pod", "pod_uid", "container", "workload_kind", "workload")
@@ -188,7 +188,7 @@ def test_twice_the_node_is_too_much_for_one_workload_and_a_little_over_is_not() 
 
 def test_a_gpu_has_a_ceiling_of_its_own() -> None:
     made = Made().node(jump(line(60, AT), "10:20", 20_000 * 30), line(40, AT, 1000.0))
-    folded = fold_counters(made.samples(), GAP_MS, {})
+    folded = fold_counters(made.samples(), GAP_MS, UNKNOWN)
     gpus = replace(folded, meters=[("n1", "gpu")])
     assert screen(gpus, CEILINGS, {}, GAP_MS).implausible is None, "sixteen GPUs may draw 24 kW"
     found = screen(gpus, Ceilings(2000, 1000), {}, GAP_MS).implausible
@@ -198,7 +198,7 @@ def test_a_gpu_has_a_ceiling_of_its_own() -> None:
 
 def test_what_a_meter_took_out_itself_stays_beside_what_is_found_here() -> None:
     made = Made().node(jump(line(60, AT), "10:20", 6e5), line(40, AT, 1000.0))
-    once = screen(fold_counters(made.samples(), GAP_MS, {}), CEILINGS, {}, GAP_MS)
+    once = screen(fold_counters(made.samples(), GAP_MS, UNKNOWN), CEILINGS, {}, GAP_MS)
     twice = screen(once, Ceilings(10, 10), {}, GAP_MS).implausible
     assert once.implausible is not None
     assert twice is not None

@@ -187,8 +187,8 @@ def test_an_unlabelled_container_is_named_by_kubernetes_with_its_pod_uid() -> No
         "instance": "ksm:8080",
     }
     made.add(scaphandre.CONTAINERS, flat(1, AT), **told)
-    owner = {"uid": "u-1", "owner_kind": "StatefulSet", "owner_name": "web", "owner_is_controller": "true"}
-    (row,) = where(made.fold(owners=Owners([owner], [], [])).rows, kind="workload")
+    owners = Owners({"u-1": ("StatefulSet", "web")}, {}, {})
+    (row,) = where(made.fold(owners=owners).rows, kind="workload")
     assert (row["pod_uid"], row["namespace"], row["pod"]) == ("u-1", "shop", "web-0")
     assert (row["workload_kind"], row["workload"], row["owner_source"]) == ("StatefulSet", "web", "kube-state-metrics")
     assert row["energy_joules"] == pytest.approx(24 * 3600)
@@ -258,7 +258,7 @@ def test_a_machine_that_started_again_is_a_gap_and_no_wrap(down: int) -> None:
 def test_processes_of_a_host_without_registers_are_named_as_unmetered() -> None:
     made = steady().process(5, flat(9, AT), instance="10.0.0.9:8080")
     energy = made.fold()
-    assert energy.unmetered == ["10.0.0.9"]
+    assert [node for _, node in energy.unmetered] == ["10.0.0.9"]
     assert {row["node"] for row in energy.nodes.to_pylist()} == {NODE}
 
 

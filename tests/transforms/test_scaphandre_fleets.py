@@ -14,11 +14,10 @@ from pipeline.demo.meters import Meters, ScaphandreMeter
 from pipeline.demo.transport import FleetTransport
 from pipeline.sources.meters import scaphandre
 from pipeline.transforms.energy import Energy, book
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.scaphandre import fold_scaphandre
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
-from tests.transforms.made import AMD_RANGE, MAX_GAP_SECONDS, PACKAGE_RANGE, differences, joined
+from tests.transforms.made import AMD_RANGE, MAX_GAP_SECONDS, PACKAGE_RANGE, differences, joined, unowned
 from tests.transforms.made_scaphandre import GAP_MS, MadeScaphandre
 
 START = datetime(2026, 11, 3, 22, tzinfo=UTC)
@@ -41,7 +40,7 @@ def fold(fleet: Fleet, window: Window, part_samples: int | None = None, step_min
     transport = FleetTransport(fleet, part_samples)
     samples = scaphandre.read(transport, [], window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
     rules = FoldRules("demo", GAP_MS, step_minutes)
-    return book(fold_scaphandre(samples, GAP_MS, {}), window, rules, Owners([], [], []), None)
+    return book(fold_scaphandre(samples, GAP_MS, {}), window, rules, unowned(window), None)
 
 
 VERSIONS = {

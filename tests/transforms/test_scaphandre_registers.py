@@ -12,12 +12,11 @@ from pipeline.samples import ScaphandreSamples
 from pipeline.sources.meters import scaphandre
 from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.transforms.energy import Energy, book
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.scaphandre import fold_registers
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
 from tests.sources.meters.test_kepler import Told
-from tests.transforms.made import PACKAGE_RANGE, scrapes, window_of
+from tests.transforms.made import PACKAGE_RANGE, scrapes, unowned, window_of
 from tests.transforms.made_scaphandre import GAP_MS, MadeScaphandre, register
 
 START = datetime(2026, 11, 3, 22, tzinfo=UTC)
@@ -25,7 +24,7 @@ AT = scrapes("09:45", "11:15")
 
 
 def fold(samples: ScaphandreSamples, window: Window) -> Energy:
-    return book(fold_registers(samples, GAP_MS), window, FoldRules("demo", GAP_MS, 60), Owners([], [], []), None)
+    return book(fold_registers(samples, GAP_MS), window, FoldRules("demo", GAP_MS, 60), unowned(window), None)
 
 
 def by_hand(made: MadeScaphandre) -> list[dict[str, object]]:

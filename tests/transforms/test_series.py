@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import SchemaError
-from pipeline.sinks.stores import DISPLAY_SERIES, REVISED_SERIES
+from pipeline.sinks.published_series import DISPLAY_SERIES, REVISED_SERIES
 from pipeline.tables import EMISSIONS
 from pipeline.transforms.series import hour_series
 

@@ -15,8 +15,8 @@ from pipeline.demo.fleet import Fleet, churning, restarting, simulate
 from pipeline.demo.transport import FleetTransport
 from pipeline.samples import Block, KeplerSamples, MeterSamples, Samples, Transport
 from pipeline.sources.meters import kepler
+from pipeline.starts import UNKNOWN
 from pipeline.transforms.energy import Energy, fold, fold_counters
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from tests.transforms.made import (
     MAX_GAP_SECONDS,
@@ -29,6 +29,7 @@ from tests.transforms.made import (
     only,
     scrapes,
     stamp_ms,
+    unowned,
 )
 
 AT = scrapes("09:45", "12:15")
@@ -221,7 +222,7 @@ def errors_percent(fleet: Fleet, transport: Transport) -> tuple[float, float]:
     window = fleet.spec.window
     samples = kepler.read(transport, (), window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
     started = {pod.uid: fleet.spec.start_ms + pod.created_ms for pod in fleet.pods}
-    energy = fold(samples, window, FoldRules("demo", GAP_MS, 60), Owners([], [], []), started, None)
+    energy = fold(samples, window, FoldRules("demo", GAP_MS, 60), unowned(window), started, None)
     rows = energy.rows.to_pandas().query("kind == 'workload'")
     truth = fleet.truth_pods["energy_joules"].to_numpy().sum()
     whole, tails = rows["energy_joules"].sum(), rows["tail_joules"].sum()
@@ -247,7 +248,7 @@ def test_p8_tails_bring_pods_whose_last_totals_were_missed_nearer_to_truth(seed:
 
 
 def test_the_estimated_part_is_handed_over_beside_the_whole() -> None:
-    folded = fold_counters(node().pod("uid", life(40, "10:10", "10:20")).samples(), GAP_MS, {})
+    folded = fold_counters(node().pod("uid", life(40, "10:10", "10:20")).samples(), GAP_MS, UNKNOWN)
     assert folded.tails is not None
     assert folded.tails.joules.tolist() == pytest.approx([600])
     assert folded.used.joules.sum() == pytest.approx(24_600)

@@ -16,12 +16,11 @@ from pipeline.demo.transport import FleetTransport
 from pipeline.sources.meters import dcgm
 from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.gpus import fold_gpus
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
 from tests.test_additivity import QUICK, pieces
 from tests.transforms.exposed import GAP_MS
-from tests.transforms.made import Points, clock, differences, joined, only, scrapes, where
+from tests.transforms.made import Points, clock, differences, joined, only, scrapes, unowned, where
 from tests.transforms.made_gpus import POWER, Boards, cut
 from tests.transforms.test_gpus import spec_of
 
@@ -128,7 +127,7 @@ def test_who_left_within_the_interval_that_crosses_the_hour_keeps_its_name_and_b
 
 def fold(fleet: Fleet, window: Window) -> Energy:
     samples = dcgm.read(FleetTransport(fleet), [], window.start_ms - GAP_MS - 1, window.end_ms + GAP_MS)
-    return book(fold_gpus(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), Owners([], [], []), None)
+    return book(fold_gpus(samples, GAP_MS, {}), window, FoldRules("demo", GAP_MS, 60), unowned(window), None)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -127,7 +127,7 @@ def test_a_fake_meter_is_followed_through_a_register_that_wraps_at_one_joule() -
 def test_a_machine_without_any_sensor_has_no_row_and_its_pods_are_named_as_unmetered() -> None:
     """1.6 and 8 (no power in VMs). Kepler without node counters: nothing is 0, the node is told."""
     energy = Kepler().pod(line(20, SEEN)).fold()
-    assert (energy.rows.num_rows, energy.nodes.num_rows, energy.unmetered) == (0, 0, ["n1"])
+    assert (energy.rows.num_rows, energy.nodes.num_rows, [node for _, node in energy.unmetered]) == (0, 0, ["n1"])
 
 
 def test_all_zeros_are_zeros_and_not_null_and_nobody_gets_a_share() -> None:

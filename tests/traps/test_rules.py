@@ -9,6 +9,7 @@ from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, st
 from pipeline.settings import Settings
 from pipeline.site import open_site
 from pipeline.sources.meters import dcgm, scaphandre
+from pipeline.window import Window
 from tests.conftest import RealClock
 from tests.sources.series import fill, written
 from tests.transforms.exposed import Exposed
@@ -237,7 +238,7 @@ def test_r10_whoever_spells_it_the_row_says_namespace_shop_pod_web_node_n1(
     site = open_site(
         "demo", Settings.model_validate({"warehouse": {"path": str(tmp_path)}, "clusters": [cluster]}), {}, clock
     )
-    row = only(site.fold_hour(START).rows, kind="workload")
+    row = only(site.fold(Window.of_hour(START)).rows, kind="workload")
     assert (row["namespace"], row["pod"], row["node"], row["meter"]) == ("shop", "web-0", "n1", meter)
     assert row["energy_joules"] == pytest.approx((100 if meter == "dcgm" else 60) * HOUR_SECONDS)
 

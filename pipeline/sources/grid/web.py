@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import MAXYEAR, UTC, datetime
 from typing import Any, NamedTuple, NoReturn
-from urllib.parse import quote
 
 import httpx
 
+from pipeline.credentials.echoes import without
 from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
-from pipeline.fuse import Fuse
+from pipeline.fuse import Fuse, OversizedError, read_body
 from pipeline.settings import HttpSettings
 from pipeline.sources.wording import LINE_CHARACTERS, failure, line
 from pipeline.window import Clock
 
-USER_AGENT = "carbon-etl"
+HEADERS = {"User-Agent": "carbon-etl", "Accept-Encoding": "gzip"}
 FIRST_WAIT_SECONDS = 1.0
-SCRUBBED = "***"
 
 
 class Reply(NamedTuple):
@@ -72,7 +71,7 @@ class Web:
         self._last: float | None = None
         # no connection outlives its answer: paced calls gain little from that, and nobody has to close anything
         one_each = httpx.Limits(max_keepalive_connections=0)
-        self._client = httpx.Client(trust_env=False, headers={"User-Agent": USER_AGENT}, limits=one_each)
+        self._client = httpx.Client(trust_env=False, headers=HEADERS, limits=one_each)
 
     def get(
         self,
@@ -100,10 +99,10 @@ class Web:
         wait_seconds = FIRST_WAIT_SECONDS
         shown = httpx.URL(url, params=dict(params) if isinstance(params, Mapping) else list(params))
         sent = shown.copy_merge_params(secret_params) if secret_params else shown
-        blots = {text for blot in (*secrets, *(secret_params or {}).values()) for text in (blot, quote(blot, safe=""))}
+        told = [*secrets, *(secret_params or {}).values()]
         while True:
             try:
-                return self._once(sent, shown, headers or {}, blots)
+                return self._once(sent, shown, headers or {}, told)
             except SourceUnavailable as error:
                 pause_seconds = max(wait_seconds, error.retry_after_seconds or 0.0)
                 if self.clock.monotonic() + pause_seconds > deadline:
@@ -111,28 +110,24 @@ class Web:
             self.clock.sleep(pause_seconds)
             wait_seconds *= 2
 
-    def _once(self, sent: httpx.URL, shown: httpx.URL, headers: Mapping[str, str], blots: Iterable[str]) -> Reply:
+    def _once(self, sent: httpx.URL, shown: httpx.URL, headers: Mapping[str, str], told: Iterable[str]) -> Reply:
         self._pace()
         seconds, where = self._http.timeout_seconds, f"{self.provider} ({shown.copy_with(query=None)})"
-        fuse, body = Fuse(seconds), bytearray()
+        fuse = Fuse(seconds)
         try:
             request = self._client.build_request("GET", sent, headers=dict(headers))
             request.extensions = {"timeout": httpx.Timeout(seconds).as_dict(), "trace": fuse.trace}
             with fuse, closing(self._client.send(request, stream=True, follow_redirects=False)) as response:
-                for part in response.iter_bytes():
-                    body += part
-                    if len(body) > self._http.max_response_mb << 20:
-                        raise SourceRejected(
-                            f"{where} sent more than {self._http.max_response_mb} MB: raise http.max_response_mb"
-                        )
+                content = read_body(response, self._http.max_response_mb << 20)
+        except OversizedError:
+            raise SourceRejected(
+                f"{where} sent more than {self._http.max_response_mb} MB: raise http.max_response_mb"
+            ) from None
         except (httpx.TransportError, httpx.DecodingError, UnicodeEncodeError) as error:
             self._broken(where, error, slow=fuse.blown or isinstance(error, httpx.TimeoutException))
         if fuse.blown:  # a body without a length ends cleanly wherever it is cut
             self._broken(where, None, slow=True)
-        content = bytes(body)
-        for blot in blots:
-            content = content.replace(blot.encode(), SCRUBBED.encode()) if blot else content
-        reply = Reply(response.status_code, content, str(shown))
+        reply = Reply(response.status_code, without(content, told), str(shown))
         if reply.status != 200:
             raise self._refusal(reply) or self._refused(reply, where, response.headers.get("Retry-After", ""))
         return reply
@@ -228,6 +223,6 @@ def _seconds(text: str, now: datetime) -> float | None:
         return float(text)
     try:
         until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())

@@ -145,16 +145,6 @@ def nodes_of(labels: pa.Table) -> list[str]:
     return [name or (instance or "").rsplit(":", 1)[0] for name, instance in zip(names, instances, strict=True)]
 
 
-def nodes(transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-    """Nodes with a counter of active energy, sorted; asked as `read` does.
-
-    Raises:
-        SourceError: as the transport.
-    """
-    blocks = transport.blocks(selector(ACTIVE, ZONES, *matchers), start_ms, end_ms)
-    return sorted({node for block in blocks for node in nodes_of(block.labels)})
-
-
 def _hidden(active: Samples, idle: Samples) -> set[Key]:
     """Zones never seen without a better one that holds or repeats them: whatever hour is asked, they cannot account."""
     keys = keys_of(active)

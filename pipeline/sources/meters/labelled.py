@@ -48,15 +48,18 @@ def understand(
             for key, row in zip(keys, rows, strict=True)
         ]
         columns = (np.repeat(code, lengths), np.repeat(name, lengths), block.stamps_ms, block.values)
-        parts.append(tuple(column[columns[0] >= 0] for column in columns))
-    code_, name_, stamps, values = (np.concatenate([p[i] for p in parts] or [np.zeros(0)]) for i in range(4))
+        meant = slice(None) if None not in keys else columns[0] >= 0
+        parts.append(tuple(column[meant] for column in columns))
+    code_, name_, stamps, values = (
+        parts[0][i] if len(parts) == 1 else np.concatenate([p[i] for p in parts] or [np.zeros(0)]) for i in range(4)
+    )
     return Samples(
         identity=_rows(codes, identity),
         names=_rows(name_codes, pa.schema([(column, pa.string()) for column in names])),
-        code=code_.astype(np.int64),
-        name=name_.astype(np.int64),
-        stamp_ms=stamps.astype(np.int64),
-        value=values.astype(np.float64),
+        code=code_.astype(np.int64, copy=False),
+        name=name_.astype(np.int64, copy=False),
+        stamp_ms=stamps.astype(np.int64, copy=False),
+        value=values.astype(np.float64, copy=False),
     )
 
 

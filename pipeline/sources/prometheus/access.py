@@ -1,6 +1,5 @@
 """How one address lets our requests in: its headers, its signatures and its TLS, for every request of a session."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-from pipeline.credentials.sigv4 import Signer
+from pipeline.credentials import echoes
+from pipeline.credentials.sigv4 import SESSION_HEADER, Signer
 from pipeline.credentials.tls import Tls
 from pipeline.errors import SourceError, SourceRejected, SourceUnavailable
 from pipeline.settings import PrometheusEndpoint
@@ -120,13 +120,8 @@ class Access:
         return failure(error, where)
 
     def unechoed(self, response: requests.Response) -> bytes:
-        """A server's words without the secrets that it was sent, as they are or as JSON writes them."""
-        body, session_token = response.content, response.request.headers.get("X-Amz-Security-Token")
-        words = [*self.secrets(), *([session_token] if session_token else [])]
-        for secret in sorted(words, key=len, reverse=True):
-            for form in (secret, json.dumps(secret)[1:-1]):
-                body = body.replace(form.encode(), b"***")
-        return body
+        """A server's words without the secrets that it was sent."""
+        return echoes.without(response.content, (*self.secrets(), response.request.headers.get(SESSION_HEADER, "")))
 
 
 OPEN = Access()

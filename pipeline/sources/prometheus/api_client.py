@@ -18,6 +18,7 @@ from pipeline.samples import Block
 from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.access import Access
 from pipeline.sources.prometheus.attempts import attempts
+from pipeline.sources.prometheus.instants import Instants
 from pipeline.sources.prometheus.limits import RawSession
 from pipeline.sources.prometheus.particulars import LOOKING_BACK, Particulars
 from pipeline.sources.prometheus.raw_blocks import MALFORMED
@@ -63,7 +64,9 @@ class PrometheusServer:
         self._client = PrometheusConnect(url=endpoint.url, session=self._session, retry=Retry(0), method="POST")
         self._particulars = Particulars()
         self._raw = RawQuery(self.url, raw_session, self._particulars, clock, http.retry_seconds, on_warning)
-        self._splitting = Splitting(self.url, most_bytes // (SHARE * SAMPLE_BYTES), self._samples_per_minute)
+        most_samples = most_bytes // (SHARE * SAMPLE_BYTES)
+        self._splitting = Splitting(self.url, most_samples, self._samples_per_minute)
+        self._instants = Instants(self.url, raw_session, self._particulars, clock, http.retry_seconds, most_samples)
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         """Raw samples with `start_ms <= stamp <= end_ms`, in as many requests as the server wants."""
@@ -93,6 +96,10 @@ class PrometheusServer:
             except (*MALFORMED, OverflowError) as error:
                 raise SourceMalformed(f"{self.url} does not answer {query!r} with a matrix") from error
         return list(found.values())
+
+    def instants(self, expression: Callable[[str], str], selector: str, at_ms: range) -> Iterator[Block]:
+        """What an expression of a selector gives at those stamps; see `Instants.blocks`."""
+        return self._instants.blocks(expression, selector, at_ms)
 
     def status(self, path: str) -> Mapping[str, Any] | None:
         """The `data` of `/api/v1/status/...`, or None where this server has no such page."""

@@ -1,16 +1,17 @@
 """From chunks to samples of series: chunks decoded together, each series held against what a query would show."""
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s
 from pipeline.sources.prometheus.chunked_series import Chunks
-from pipeline.sources.prometheus.xor_chunks import Bits, Decoder
+from pipeline.sources.prometheus.xor_chunks import Decoder
+from pipeline.sources.prometheus.xor_lanes import Bits
 
-SHORTEST_MOVE = 200  # samples that are worth a move of their own
+AT_ONCE = 1 << 14  # samples that are looked at together: the cache of a processor holds them
+NONE = np.zeros(0, dtype=np.int64)
 STALE = np.uint64(0x7FF0_0000_0000_0002)  # the one NaN that means "gone", and that no query shows
 
 
@@ -35,12 +36,23 @@ Keep: TypeAlias = Callable[[Int64s, Int64s, Bits, int, int], Kept]
 
 def keep(offsets: Int64s, stamps_ms: Int64s, bits: Bits, start_ms: int, end_ms: int) -> Kept:
     """Samples that are no stale marker, with `start_ms <= stamp <= end_ms`; the arrays given may be changed."""
-    kept = bits != STALE
-    if len(bits) and (stamps_ms.min() < start_ms or stamps_ms.max() > end_ms):
-        kept &= stamps_ms >= start_ms
-        kept &= stamps_ms <= end_ms
-    offsets, stamps_ms, bits = _only(kept, offsets, stamps_ms, bits)
-    back = np.flatnonzero(stamps_ms[1:] <= stamps_ms[:-1]) + 1  # as a rule where a series begins
+    at, out, falls = 0, [NONE], [NONE]
+    for first in range(0, len(bits), AT_ONCE):
+        stamps, own_bits = stamps_ms[first : first + AT_ONCE], bits[first : first + AT_ONCE]
+        kept = own_bits != STALE
+        if stamps.min() < start_ms or stamps.max() > end_ms:
+            kept &= (stamps >= start_ms) & (stamps <= end_ms)
+        if not kept.all():
+            out.append(np.flatnonzero(~kept) + first)
+            stamps, own_bits = stamps[kept], own_bits[kept]
+        own = slice(at, at + len(stamps))
+        if at < first or len(stamps) < len(kept):
+            stamps_ms[own], bits[own] = stamps, own_bits
+        seen = stamps_ms[max(at - 1, 0) : own.stop]
+        falls.append(np.flatnonzero(seen[1:] <= seen[:-1]) + max(at, 1))
+        at = own.stop
+    offsets, stamps_ms, bits = offsets - np.searchsorted(np.concatenate(out), offsets), stamps_ms[:at], bits[:at]
+    back = np.concatenate(falls)  # as a rule where a series begins
     series = np.searchsorted(offsets, back, side="right") - 1
     return Kept(offsets, stamps_ms, bits, np.unique(series[offsets[series] != back]))
 
@@ -76,8 +88,8 @@ class Decoded(NamedTuple):
 
     def after(self, last_ms: Int64s) -> "Decoded":
         """Only samples later than `last_ms`, one stamp for each of `series`."""
-        kept = self.stamps_ms > np.repeat(last_ms, np.diff(self.offsets))
-        offsets, stamps_ms, bits = _only(kept, self.offsets, self.stamps_ms, self.values.view(np.uint64))
+        out = np.flatnonzero(self.stamps_ms <= np.repeat(last_ms, np.diff(self.offsets)))
+        offsets, stamps_ms, bits = _without(out, self.offsets, self.stamps_ms, self.values.view(np.uint64))
         held = np.flatnonzero(np.diff(offsets))
         return self._replace(
             series=self.series[held], offsets=np.concatenate(([0], offsets[held + 1])), stamps_ms=stamps_ms,
@@ -108,10 +120,10 @@ def decode_series(
     found = decoder(chunks.body, chunks.starts[readable], chunks.ends[readable])
     edges = found.offsets[np.searchsorted(series[readable], np.arange(count + 1))]
     offsets, stamps_ms, bits, unsorted = keep(edges, found.stamps_ms, found.bits, *span_ms)
-    contradictory = np.zeros(0, dtype=np.int64)
+    contradictory = NONE
     if len(unsorted):
         kept, contradictory = _sort(unsorted.tolist(), offsets, stamps_ms, bits)
-        offsets, stamps_ms, bits = _only(kept, offsets, stamps_ms, bits)
+        offsets, stamps_ms, bits = _without(np.flatnonzero(~kept), offsets, stamps_ms, bits)
     held = np.flatnonzero(np.diff(offsets))
     offsets = np.concatenate(([0], offsets[held + 1]))
     return Decoded(held, offsets, stamps_ms, bits.view(np.float64), np.flatnonzero(is_foreign), contradictory)
@@ -123,21 +135,9 @@ def _marked(numbers: Int64s, count: int) -> Bools:
     return marks
 
 
-def _only(kept: Bools, offsets: Int64s, stamps_ms: Int64s, bits: Bits) -> tuple[Int64s, Int64s, Bits]:
-    """Only some samples; where few are left out, they are moved together, as new arrays of this size cost more."""
-    dropped = np.flatnonzero(~kept)
-    if not len(dropped):
-        return offsets, stamps_ms, bits
-    offsets = offsets - np.searchsorted(dropped, offsets)
-    if len(dropped) * SHORTEST_MOVE > len(kept):
-        return offsets, stamps_ms[kept], bits[kept]
-    at = int(dropped[0])
-    for before, after in pairwise([*dropped.tolist(), len(kept)]):
-        end = at + after - before - 1
-        for column in (stamps_ms, bits):
-            column[at:end] = column[before + 1 : after]
-        at = end
-    return offsets, stamps_ms[:at], bits[:at]
+def _without(out: Int64s, offsets: Int64s, stamps_ms: Int64s, bits: Bits) -> tuple[Int64s, Int64s, Bits]:
+    """Without some samples."""
+    return offsets - np.searchsorted(out, offsets), np.delete(stamps_ms, out), np.delete(bits, out)
 
 
 def _sort(series: Sequence[int], offsets: Int64s, stamps_ms: Int64s, bits: Bits) -> tuple[Bools, Int64s]:

@@ -12,13 +12,19 @@ import pyarrow as pa
 
 from pipeline.samples import Bools, Int64s
 from pipeline.sources.prometheus.frames import Frames
-from pipeline.sources.prometheus.protobuf import CONTENT, VARINT, Bytes, Fields, Walk, fields, windows
+from pipeline.sources.prometheus.protobuf import CONTENT, VARINT, Bytes, Fields, Walk, fields, varints, windows
 
 SERIES, QUERY = 1, 2  # of a response
 LABEL, CHUNK = 1, 2  # of a series
 LABEL_NAME, LABEL_VALUE = 1, 2
-CHUNK_TYPE, CHUNK_DATA = 3, 4
+CHUNK_FIRST, CHUNK_LAST, CHUNK_TYPE, CHUNK_DATA = 1, 2, 3, 4
 XOR = 1
+# A chunk up to the length of its data: two stamps of six bytes each, a bit of which tells that another one follows.
+STAMP, STAMP_MASK = [128] * 5 + [0], [128] * 6
+USUAL = np.array(
+    [CHUNK_FIRST << 3, *STAMP, CHUNK_LAST << 3, *STAMP, CHUNK_TYPE << 3, XOR, CHUNK_DATA << 3 | CONTENT], dtype=np.uint8
+)
+USUAL_MASK = np.array([255, *STAMP_MASK, 255, *STAMP_MASK, 255, 255, 255], dtype=np.uint8)
 LONGEST = 127  # bytes of a label whose length takes one
 NAME = "__name__"
 
@@ -96,6 +102,9 @@ def read_chunks(parts: Parts, fields: Walk = fields) -> Chunks:
     Raises:
         ValueError: not what the format allows.
     """
+    usual = _usual(parts)
+    if usual is not None:
+        return usual
     inner = fields(parts.body, parts.chunks.start, parts.chunks.end)
     kind, data = inner.of(CHUNK_TYPE, VARINT), inner.of(CHUNK_DATA, CONTENT)
     starts, ends = np.zeros((2, len(parts.chunks.start)), dtype=np.int64)
@@ -103,6 +112,19 @@ def read_chunks(parts: Parts, fields: Walk = fields) -> Chunks:
     starts[data.owner], ends[data.owner] = data.start, data.end
     is_xor[kind.owner] = kind.value == XOR
     return Chunks(parts.body, starts, ends, is_xor)
+
+
+def _usual(parts: Parts) -> Chunks | None:
+    """All chunks where they are float XOR of this century: then what stands before the data is of one size."""
+    body, starts, ends = parts.body, parts.chunks.start, parts.chunks.end
+    if np.any(ends - starts <= len(USUAL)):
+        return None
+    if np.any((windows(body, starts, len(USUAL)) & USUAL_MASK) != USUAL):
+        return None
+    size, data = varints(body, starts + len(USUAL))
+    if np.any(data + size.view(np.int64) != ends):
+        return None
+    return Chunks(body, data, ends, np.ones(len(starts), dtype=np.bool_))
 
 
 def label_table(parts: Parts, rows: Int64s, fields: Walk = fields) -> pa.Table:

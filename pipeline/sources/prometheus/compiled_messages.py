@@ -31,7 +31,8 @@ from pipeline.sources.prometheus.compiled import (
     raised,
 )
 from pipeline.sources.prometheus.protobuf import CONTENT, FIXED32, FIXED64, MOST_VARINT_BYTES, VARINT, Bytes, Fields
-from pipeline.sources.prometheus.xor_chunks import HEADER_BYTES, Bits, Decoded, in_words, offsets_of
+from pipeline.sources.prometheus.xor_chunks import HEADER_BYTES, Decoded, in_words, offsets_of
+from pipeline.sources.prometheus.xor_lanes import Bits
 
 
 @compiled(BYTES, types.int64, types.int64, result=types.UniTuple(types.int64, 2))

@@ -78,7 +78,7 @@ def lay(body: Bytes, starts: Int64s, ends: Int64s, begins: Int64s, overlay: Byte
     """Lay the messages `body[starts[i]:ends[i]]` over each other by XOR, each from its byte `begins[i]` on."""
     for start, end, begin in zip(starts.tolist(), ends.tolist(), begins.tolist(), strict=True):
         laid = overlay[begin : begin + end - start]
-        np.bitwise_xor(laid, body[start:end], out=laid)
+        np.bitwise_xor(laid, body[start:end], laid)
 
 
 def first_damaged(body: Bytes, starts: Int64s, ends: Int64s, sums: Sums, lay: Lay = lay) -> int | None:

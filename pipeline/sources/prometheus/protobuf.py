@@ -16,7 +16,7 @@ Unsigned = NDArray[np.uint64]
 
 VARINT, FIXED64, CONTENT, FIXED32 = 0, 1, 2, 5
 MOST_VARINT_BYTES = 10
-_SEVEN, _LOW = np.uint64(7), np.uint64(127)
+_THREE, _SEVEN = np.uint64(3), np.uint64(7)
 _FIXED_BYTES = np.array([0, 8, 0, 0, 0, 4, 0, 0], dtype=np.int64)
 
 
@@ -80,8 +80,10 @@ def varints(body: Bytes, at: Int64s) -> tuple[Unsigned, Int64s]:
     """
     try:
         byte = body.take(at)
-        value, after = (byte & 127).astype(np.uint64), at + 1
-        live = np.flatnonzero(byte > 127)
+        after = at + 1
+        if byte.max(initial=0) < 128:
+            return byte.astype(np.uint64), after
+        value, live = (byte & 127).astype(np.uint64), np.flatnonzero(byte > 127)
         for number in range(1, MOST_VARINT_BYTES):
             if not len(live):
                 return value, after
@@ -103,28 +105,15 @@ def fields(body: Bytes, starts: Int64s, ends: Int64s) -> Fields:
         ValueError: a field that does not end where its message does, or earlier.
     """
     found: list[tuple[NDArray[np.generic], ...]] = []
-    at, live = starts.copy(), np.flatnonzero(starts < ends)
+    live = np.flatnonzero(starts < ends)
+    at, last = starts[live], ends[live]
     while len(live):
-        tag, after = varints(body, at[live])
-        wire = (tag & _SEVEN).view(np.int64)
-        number = (tag >> np.uint64(3)).view(np.int64)
-        value = np.zeros(len(live), dtype=np.uint64)
-        sized = np.flatnonzero((wire == VARINT) | (wire == CONTENT))
-        begin = after
-        if len(sized) == len(live):
-            value, begin = varints(body, after)
-        elif len(sized):
-            value[sized], begin[sized] = varints(body, after[sized])
-        if np.any((wire != VARINT) & (wire != CONTENT) & (_FIXED_BYTES[wire] == 0)):
-            raise ValueError("a field of no known type")
-        content = wire == CONTENT
-        size = np.where(content, np.minimum(value, np.uint64(len(body))).view(np.int64), _FIXED_BYTES[wire])
-        end = begin + size
-        if np.any(end > ends[live]):
+        number, wire, begin, end, value = _next(body, at)
+        if np.any(end > last):
             raise ValueError("a field beyond the end of its message")
-        found.append((live, number, wire, begin, end, np.where(content, np.uint64(0), value)))
-        at[live] = end
-        live = live[end < ends[live]]
+        found.append((live, number, wire, begin, end, value))
+        going = end < last
+        live, at, last = (live, end, last) if going.all() else (live[going], end[going], last[going])
     if not found:
         none = np.zeros(0, dtype=np.int64)
         return Fields(none, none, none, none, none, none.view(np.uint64))
@@ -133,6 +122,23 @@ def fields(body: Bytes, starts: Int64s, ends: Int64s) -> Fields:
     joined = [np.concatenate(column) for column in zip(*found, strict=True)]
     order = np.argsort(joined[0], kind="stable")
     return Fields(*(column[order] for column in joined))
+
+
+def _next(body: Bytes, at: Int64s) -> tuple[Int64s, Int64s, Int64s, Int64s, Unsigned]:
+    """The field at each position: its number, its wire type, where its content begins and ends, its value."""
+    tag, after = varints(body, at)
+    wire, number = (tag & _SEVEN).view(np.int64), (tag >> _THREE).view(np.int64)
+    content, sized = wire == CONTENT, True
+    if content.all() or not wire.any():  # as a rule all are numbers, or all have a size
+        value, begin = varints(body, after)
+    else:
+        sized, begin, value = content | (wire == VARINT), after, np.zeros(len(at), dtype=np.uint64)
+        value[sized], begin[sized] = varints(body, after[sized])
+    fixed = _FIXED_BYTES[wire]
+    if not np.all(sized | (fixed > 0)):
+        raise ValueError("a field of no known type")
+    size = np.where(content, np.minimum(value, np.uint64(len(body))).view(np.int64), fixed)
+    return number, wire, begin, begin + size, np.where(content, np.uint64(0), value)
 
 
 def varint(number: int) -> bytes:

@@ -1,7 +1,7 @@
 """Raw samples as JSON transports give them, made into blocks that keep what `samples.Block` promises."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -35,8 +35,8 @@ def numbers(text: Bytes, edges: Int64s) -> Floats:
     valid = np.full((len(offsets) + 7) // 8, 0b0101_0101, dtype=np.uint8)
     buffers: list[pa.Buffer | None] = [pa.py_buffer(part.data) for part in (valid, offsets, text)]
     alternating = pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers)
-    found: Floats = alternating.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return found[0::2]
+    found = cast("pa.Buffer", alternating.cast(pa.float64()).buffers()[1])
+    return np.frombuffer(memoryview(found), dtype=np.float64, count=len(alternating))[0::2]
 
 
 def milliseconds(seconds: Floats) -> Int64s:
@@ -58,14 +58,17 @@ def block_within(
     Raises:
         TypeError, ValueError: labels that are no strings.
     """
-    kept = np.bincount(np.repeat(np.arange(len(sizes)), sizes)[inside], minlength=len(sizes))
+    kept = sizes
+    if not inside.all():
+        kept = np.bincount(np.repeat(np.arange(len(sizes)), sizes)[inside], minlength=len(sizes))
+        stamps_ms, values = stamps_ms[inside], values[inside]
     there = np.flatnonzero(kept)
     if not len(there):
         return None
     if len(there) < len(sizes):
         metrics = [metrics[number] for number in there.tolist()]
     offsets = np.concatenate(([0], np.cumsum(kept[there]))).astype(np.int64)
-    return Block(label_columns(metrics), offsets, stamps_ms[inside], values[inside])
+    return Block(label_columns(metrics), offsets, stamps_ms, values)
 
 
 def label_columns(metrics: Sequence[Metric]) -> pa.Table:

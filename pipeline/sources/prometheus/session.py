@@ -109,7 +109,7 @@ class BoundedSession(requests.Session):
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise SourceMalformed(
@@ -144,7 +144,7 @@ def _detail(response: requests.Response) -> str:
     try:
         answer = json.loads(response.content)
         return line(str(answer.get("error") or answer.get("message") or ""))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return line(response.text)
 
 

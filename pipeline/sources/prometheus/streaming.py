@@ -12,8 +12,8 @@ from pipeline.sources.prometheus.chunked_body import pieces
 from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.window import Clock
 
-LEAST_BYTES = 2 << 20  # are worth working on together
-MOST_BYTES = 8 << 20  # wait for who is slower than the line
+LEAST_BYTES = 1 << 20  # are worth working on together
+MOST_BYTES = 4 << 20  # wait for who is slower than the line
 THREAD = "carbon-etl stream"
 
 
@@ -43,7 +43,8 @@ class Stream:
         self._session, self._clock, self._media_type = session, clock, media_type
         self._timeout_seconds, self._max_bytes = timeout_seconds, max_bytes
         self._change = threading.Condition()
-        self._held = bytearray()
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         self._ended = self._given_up = False
         self._error: BaseException | None = None
         self._response: requests.Response | None = None
@@ -83,13 +84,12 @@ class Stream:
     def _take(self, within_seconds: float) -> bytes | None:
         """What has come, empty at the end; None where it did not come in time."""
         with self._change:
-            there = lambda: self._ended or len(self._held) >= LEAST_BYTES  # noqa: E731 # a condition of four words
+            there = lambda: self._ended or self._held_bytes >= LEAST_BYTES  # noqa: E731 # a condition of four words
             if not self._change.wait_for(there, timeout=max(within_seconds, 0.0)):
                 return None
-            batch = bytes(self._held)
-            self._held.clear()
+            pieces, self._held, self._held_bytes = self._held, [], 0
             self._change.notify()
-            return batch
+        return b"".join(pieces)
 
     def _give_up(self) -> None:
         """Let the thread go, wherever it waits."""
@@ -122,9 +122,10 @@ class Stream:
         self._response = response
         for piece in pieces(response):
             with self._change:
-                self._change.wait_for(lambda: self._given_up or len(self._held) < MOST_BYTES)
+                self._change.wait_for(lambda: self._given_up or self._held_bytes < MOST_BYTES)
                 if self._given_up:
                     break
-                self._held += piece
-                if len(self._held) >= LEAST_BYTES:
+                self._held.append(piece)
+                self._held_bytes += len(piece)
+                if self._held_bytes >= LEAST_BYTES:
                     self._change.notify()

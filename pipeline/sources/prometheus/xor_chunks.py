@@ -1,46 +1,26 @@
-"""Float chunks of a Prometheus (Gorilla XOR), many at a time: one numpy lane a chunk, all lanes stepping together.
+"""Float chunks of a Prometheus (Gorilla XOR), many at a time, by numpy.
 
 A chunk is a big-endian count, then a bit stream: the first stamp (zigzag varint) and value (64 bits); the second
 stamp's distance (varint); then the change of the distance in one of five classes. Values after the first are the bits
 in which they differ from the one before. Source: `tsdb/chunkenc/xor.go` of Prometheus.
-
-Bits are read from 64-bit words by two gathers, wherever they begin. Lanes are sorted by count, so that those still
-alive are always the first ones.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.samples import Int64s
-from pipeline.sources.prometheus.protobuf import Bytes, varints
-
-Bits = NDArray[np.uint64]
+from pipeline.sources.prometheus.protobuf import Bytes
+from pipeline.sources.prometheus.xor_lanes import Bits, Room, step
 
 PAD_BYTES = 32  # a reader may look this far beyond the last chunk
 HEADER_BYTES = 2
-MOST_LANES = 16_384
-MOST_CELLS = 1 << 21  # samples of lanes that step together: bounds memory, whatever the counts are
+MOST_CELLS = 3 << 19  # of the room for samples of chunks that step together: bounds memory, whatever the counts are
+CHUNKS_LAID = 128  # are laid out at a time: what they hold stays in the cache of a processor
 
-ONE, WORD, IN_WORD = np.uint64(1), np.uint64(64), np.uint64(63)
-CHANGED, FRESH = np.uint64(1 << 63), np.uint64(3 << 62)  # the least bits of a distance that changed, of a new width
-
-# By the top four bits of a changed distance: bits in all, bits of its prefix, 64 - its own bits, and how its sign is
-# had: ((x + bias) & mask) - bias, because Prometheus writes 2 ** (n - 1) as positive. 64 own bits are read apart.
-SHORT, WIDE = 14, 15
-_OWN = np.array([1] * 8 + [SHORT] * 4 + [17] * 2 + [20, 64], dtype=np.uint64)
-_PREFIX = np.array([1] * 8 + [2] * 4 + [3] * 2 + [4, 4], dtype=np.uint64)
-_TAKEN = (_OWN + _PREFIX).astype(np.int64)
-_DROPPED = WORD - _OWN
-_MASK = (ONE << _OWN) - ONE
-_BIAS = (ONE << (_OWN - ONE)) - ONE
-# By the eleven bits of a new width: how many bits differ, and how many follow that do not; 65 where that is impossible.
-HEADER_BITS = 13
-_CODES = np.arange(1 << 11, dtype=np.uint64)
-_WIDTH = ((_CODES - ONE) & IN_WORD) + ONE
-_TAIL = np.where((_CODES >> np.uint64(6)) + _WIDTH > WORD, WORD + ONE, WORD - (_CODES >> np.uint64(6)) - _WIDTH)
+_room = Room()
 
 
 class Decoded(NamedTuple):
@@ -72,12 +52,19 @@ class Decoder(Protocol):
 def decode(body: Bytes, starts: Int64s, ends: Int64s) -> Decoded:
     """Decode the chunks `body[starts[i]:ends[i]]`; see `Decoder`."""
     offsets = offsets_of(body, starts, ends)
-    counts = np.diff(offsets)
-    stamps, bits = np.empty(offsets[-1], dtype=np.int64), np.empty(offsets[-1], dtype=np.uint64)
-    reader = _Reader(body, min(len(counts), MOST_LANES))
-    for lanes in _together(counts):
-        _step(reader, starts[lanes] + HEADER_BYTES, ends[lanes], counts[lanes], (offsets[lanes], stamps, bits))
-    return Decoded(offsets, stamps, bits)
+    samples = np.empty(offsets[-1], dtype=np.uint64), np.empty(offsets[-1], dtype=np.uint64)
+    words, counts = in_words(body), np.diff(offsets)
+    for own in _together(counts, 0, len(counts)):
+        order = np.argsort(-counts[own], kind="stable")  # so that lanes that still go on are always the first ones
+        order = order[: np.count_nonzero(counts[own])]
+        if not len(order):
+            continue
+        rows = _room.rows(int(counts[own].max()), len(order))
+        step(body, words, starts[own][order] + HEADER_BYTES, ends[own][order], counts[own][order], rows)
+        rank = np.zeros(own.stop - own.start, dtype=np.int64)
+        rank[order] = np.arange(len(order))
+        _lay_out(rows, rank, offsets[own.start : own.stop + 1], samples)
+    return Decoded(offsets, samples[0].view(np.int64), samples[1])
 
 
 def offsets_of(body: Bytes, starts: Int64s, ends: Int64s) -> Int64s:
@@ -104,138 +91,32 @@ def in_words(body: Bytes) -> Bits:
     return words
 
 
-def _together(counts: Int64s) -> Iterator[Int64s]:
-    """Which lanes step together: those of like counts, the longest first, empty ones never."""
-    order = np.argsort(-counts, kind="stable")
-    order = order[: np.count_nonzero(counts)]
-    while len(order):
-        most = min(MOST_LANES, max(1, MOST_CELLS // int(counts[order[0]])))
-        width = -(-len(order) // -(-len(order) // most))  # evenly, for few lanes step hardly faster than many
-        yield order[:width]
-        order = order[width:]
+def _together(counts: Int64s, first: int, stop: int) -> Iterator[slice]:
+    """Which chunks step together: neighbours, as many as there is room for."""
+    if stop - first > 1 and (stop - first) * int(counts[first:stop].max()) > MOST_CELLS:
+        middle = (first + stop) // 2
+        yield from _together(counts, first, middle)
+        yield from _together(counts, middle, stop)
+    else:
+        yield slice(first, stop)
 
 
-class _Reader:
-    """The body as words: 64 bits from any bit on.
+def _lay_out(rows: Bits, rank: Int64s, offsets: Int64s, samples: tuple[Bits, Bits]) -> None:
+    """From rows, where sample n of each lane lies side by side, to chunks one after the other.
 
-    A position beyond it reads its last word: it is at the end of a chunk that positions are held against.
+    Args:
+        rows: stamps and bits, a row a number and a column a lane.
+        rank: in which lane each chunk is.
+        offsets: where its samples go; see `Decoded`.
+        samples: where to, stamps and bits.
     """
-
-    def __init__(self, body: Bytes, lanes: int) -> None:
-        self.bytes, self.words = body, in_words(body)
-        self._following = self.words[1:]
-        self._word, self._shift, self._low = np.empty(lanes, np.int64), *np.empty((2, lanes), np.uint64)
-
-    def at(self, position: Int64s, out: Bits | None = None) -> Bits:
-        """The 64 bits that begin at each position, as many as there are lanes at the most."""
-        count = len(position)
-        word, shift, low = self._word[:count], self._shift[:count], self._low[:count]
-        np.right_shift(position, 6, word)
-        np.bitwise_and(position.view(np.uint64), IN_WORD, shift)
-        high = self.words.take(word, out=out, mode="clip")
-        self._following.take(word, out=low, mode="clip")
-        high <<= shift
-        np.subtract(WORD, shift, shift)
-        low >>= shift  # by 64 it is 0: so numpy defines it
-        high |= low
-        return high
-
-
-def _step(reader: _Reader, at_byte: Int64s, ends: Int64s, counts: Int64s, out: tuple[Int64s, Int64s, Bits]) -> None:
-    """Decode lanes sorted by falling count into their places."""
-    place, stamps, bits = out[0].copy(), out[1], out[2]
-    zigzag, at_byte = varints(reader.bytes, at_byte)
-    stamp = ((zigzag >> ONE) ^ (np.uint64(0) - (zigzag & ONE))).view(np.int64)
-    position = at_byte * 8
-    value = reader.at(position)
-    position += 64
-    stamps[place], bits[place] = stamp, value
-    live = int(np.searchsorted(-counts, -1))
-    distance = np.zeros(live, np.int64)
-    if live:
-        unsigned, at_byte = varints(reader.bytes, position[:live] >> 3)
-        distance, position[:live] = unsigned.view(np.int64), at_byte * 8
-    changes = (*np.zeros((2, live), np.uint64), *np.empty((2, live), np.uint64))
-    lanes = _Lanes(position[:live], distance, value[:live], *changes)
-    stamp, place = stamp[:live], place[:live]
-    alive = np.searchsorted(-counts, -np.arange(1, int(counts[0])))  # lanes with a sample number 1, 2, ...
-    for number, n in enumerate(alive.tolist(), 1):
-        if n < len(lanes.head):
-            lanes, stamp, place = lanes.first(n), stamp[:n], place[:n]
-        reader.at(lanes.position, lanes.head)
-        if number > 1:
-            _next_distance(reader, lanes)
-        stamp += lanes.distance
-        _next_value(reader, lanes)
-        place += 1
-        stamps[place], bits[place] = stamp, lanes.value
-    if np.any(position > ends * 8):
-        raise ValueError("a chunk that ends before its samples do")
-
-
-class _Lanes(NamedTuple):
-    """Where lanes are: next bit, distance and value of the sample before, width and tail of its change; two rooms."""
-
-    position: Int64s
-    distance: Int64s
-    value: Bits
-    width: Bits
-    tail: Bits
-    head: Bits
-    change: Bits
-
-    def first(self, count: int) -> "_Lanes":
-        """Those that are still alive."""
-        return _Lanes(*(column[:count] for column in self))  # type: ignore[arg-type] # each of its own type
-
-
-def _next_distance(reader: _Reader, lanes: _Lanes) -> None:
-    """Change the distances and move on, with the head."""
-    head, position = lanes.head, lanes.position
-    (changed,) = (head >= CHANGED).nonzero()
-    bits = head.take(changed)
-    position += 1
-    head <<= ONE
-    if not len(changed):
-        return
-    if int(bits.max()) >> 62 == 2:  # all of them are of the shortest class
-        change = (((bits << np.uint64(2)) >> _DROPPED[8]) + _BIAS[8] & _MASK[8]) - _BIAS[8]
-        lanes.distance[changed] += change.view(np.int64)
-        position[changed] += _TAKEN[8] - 1
-        head[changed] = bits << np.uint64(_TAKEN[8])
-        return
-    sort = (bits >> np.uint64(60)).view(np.int64)
-    own = (bits << _PREFIX.take(sort)) >> _DROPPED.take(sort)
-    bias = _BIAS.take(sort)
-    change = ((own + bias) & _MASK.take(sort)) - bias
-    (wide,) = (sort == WIDE).nonzero()
-    after = position.take(changed)
-    if len(wide):
-        change[wide] = reader.at(after.take(wide) + 3)
-    after += _TAKEN.take(sort) - 1
-    lanes.distance[changed] += change.view(np.int64)
-    position[changed] = after
-    head[changed] = reader.at(after)
-
-
-def _next_value(reader: _Reader, lanes: _Lanes) -> None:
-    """Change the values and move on."""
-    head, position, change = lanes.head, lanes.position, lanes.change
-    (fresh,) = (head >= FRESH).nonzero()
-    if len(fresh):
-        code = (head.take(fresh) >> np.uint64(51) & np.uint64(2047)).view(np.int64)
-        tail = _TAIL.take(code)
-        if tail.max() > WORD:
-            raise ValueError("a chunk with a value of more than 64 bits")
-        lanes.width[fresh], lanes.tail[fresh] = _WIDTH.take(code), tail
-        position[fresh] += HEADER_BITS - 2
-    head >>= IN_WORD  # whether anything changes
-    position += head.view(np.int64)
-    position += 1
-    reader.at(position, change)
-    head *= lanes.width
-    position += head.view(np.int64)
-    np.subtract(WORD, head, head)
-    change >>= head
-    change <<= lanes.tail
-    np.bitwise_xor(lanes.value, change, lanes.value)
+    width, flat = rows.shape[2], rows.reshape(2, -1)
+    edges = [*range(0, len(rank), CHUNKS_LAID), len(rank)]
+    down = np.arange(0, width * int(np.diff(offsets[edges]).max()), width)
+    for first, stop in pairwise(edges):
+        low, high = int(offsets[first]), int(offsets[stop])
+        own = offsets[first : stop + 1]
+        place = np.repeat(rank[first:stop] - (own[:-1] - low) * width, np.diff(own))
+        place += down[: high - low]
+        for column, found in zip(flat, samples, strict=True):
+            column.take(place, out=found[low:high], mode="clip")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.sources.prometheus import chunk_blocks
 from pipeline.sources.prometheus.chunk_blocks import STALE
 from pipeline.sources.prometheus.frames import DamagedError
 from pipeline.sources.prometheus.kernels import NUMPY, Kernels
@@ -87,10 +88,16 @@ SERIES = st.lists(st.tuples(st.integers(-5, 25), st.sampled_from([0, 1, int(STAL
 
 
 @every
-@given(series=st.lists(SERIES, max_size=5))
+@given(series=st.lists(SERIES, max_size=5), at_once=st.sampled_from([1, 3, 1 << 14]))
 def test_samples_of_the_span_are_kept_and_stale_marks_are_not(
-    kernels: Kernels, series: list[list[tuple[int, int]]]
+    kernels: Kernels, series: list[list[tuple[int, int]]], at_once: int
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunk_blocks, "AT_ONCE", at_once)
+        held_to_what_is_wanted(kernels, series)
+
+
+def held_to_what_is_wanted(kernels: Kernels, series: list[list[tuple[int, int]]]) -> None:
     samples = [sample for own in series for sample in own]
     stamps, bits = (np.array([sample[i] for sample in samples], dtype) for i, dtype in enumerate(("i8", "u8")))
     edges = np.cumsum([0, *map(len, series)])

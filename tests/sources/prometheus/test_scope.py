@@ -10,10 +10,13 @@ import pytest
 
 from pipeline import doctor
 from pipeline.config import load
-from pipeline.meters import METERS, Extract
+from pipeline.meters import METERS
 from pipeline.settings import Settings
+from pipeline.shares import Extract
 from pipeline.site import open_site
 from pipeline.sources.sockets import read_sockets
+from pipeline.starts import UNKNOWN
+from pipeline.window import Window
 from tests.conftest import RealClock
 from tests.misbehaving import Misbehaving, data, misbehaving
 from tests.product import CONFIG
@@ -50,9 +53,10 @@ def test_every_query_of_a_run_and_of_the_doctor_carries_the_users_selector(
         settings = configured(server, tmp_path)
         site = open_site("prod-eu", settings, {}, clock)
         site.oldest_ms(clock.now())
-        site.fold_hour(datetime(2026, 11, 1, 8, tzinfo=UTC))
+        window = Window.of_hour(datetime(2026, 11, 1, 8, tzinfo=UTC))
+        site.fold(window)
         for meter in METERS.values():  # which the fold leaves out where nothing shows them
-            meter.read(Extract(site.server, site.server.matchers, 0, 3_600_000, 600_000, site.ceilings, {}))
+            meter.read(Extract(site.server, site.server.matchers, window, 600_000, site.ceilings, UNKNOWN))
         read_sockets(site.server, site.server.matchers, {"n1": (0, 3_600_000)})
         asked_by_run = len(server.queries)
         list(doctor.examine(settings, settings.clusters, {}, clock))

@@ -71,11 +71,11 @@ def made(rng: np.random.Generator, count: int) -> list[Sample]:
     return list(zip(stamps.tolist(), values.tolist(), strict=True))
 
 
-@pytest.mark.parametrize(("lanes", "cells"), [(8_192, 1 << 20), (7, 1 << 20), (500, 900), (1, 1)])
+@pytest.mark.parametrize(("laid", "cells"), [(128, 1 << 20), (7, 1 << 16), (500, 900), (1, 1)])
 def test_lanes_of_very_different_lengths_decode_alike_however_they_are_cut(
-    lanes: int, cells: int, kernels: Kernels, monkeypatch: pytest.MonkeyPatch
+    laid: int, cells: int, kernels: Kernels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(xor_chunks, "MOST_LANES", lanes)
+    monkeypatch.setattr(xor_chunks, "CHUNKS_LAID", laid)
     monkeypatch.setattr(xor_chunks, "MOST_CELLS", cells)
     rng = np.random.default_rng(3)
     wanted = [made(rng, int(count)) for count in [*rng.integers(0, 240, 60), 0, 1, 2, 3, 1_000]]

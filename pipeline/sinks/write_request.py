@@ -1,0 +1,247 @@
+"""Remote write 1.0's message: samples become one protobuf `WriteRequest` in a snappy block.
+
+Written by hand because the message has four fields. Samples go series by series, so that a message is labels and
+samples in turn: the labels of a series are encoded once and kept, samples are 18 bytes each and filled in by column.
+"""
+
+import math
+import re
+import struct
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, pairwise
+from operator import itemgetter
+from typing import NamedTuple, NoReturn, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.errors import RemoteWriteError
+from pipeline.samples import Floats, Int64s
+
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+Series: TypeAlias = tuple[str, Labels]
+Point: TypeAlias = tuple[int, float]
+
+SIX_BYTES = (1 << 35, 1 << 42)  # stamps whose varint has six bytes: of 1971 to 2109
+SAMPLE = np.dtype(
+    [("length", "V2"), ("is_value", "u1"), ("value", "<f8"), ("is_stamp", "u1"), ("low", "<u4"), ("high", "<u2")]
+)
+LENGTH = np.void(bytes([0x12, SAMPLE.itemsize - 2]))
+METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+KEPT_LABELS = 65_536  # label sets, of three metrics each; about 1 kB
+
+
+class Sample(NamedTuple):
+    """One sample as it is sent: labels sorted by name, without `__name__`, with `revision` where there is one."""
+
+    metric: str
+    labels: Labels
+    stamp_ms: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples series by series.
+
+    Attributes:
+        series: metric and labels of each, no two alike.
+        edges: where the samples of each begin, and where the last end.
+        stamps_ms: of all samples, rising within a series.
+        values: likewise.
+    """
+
+    series: Sequence[Series]
+    edges: Int64s
+    stamps_ms: Int64s
+    values: Floats
+
+    @classmethod
+    def of_points(cls, points: Mapping[Series, Sequence[Point]]) -> Self:
+        """The samples of each series, in any order."""
+        counts = np.fromiter(map(len, points.values()), np.int64, len(points))
+        flat = list(chain.from_iterable(points.values()))
+        stamps_ms = np.fromiter(map(itemgetter(0), flat), np.int64, len(flat))
+        values = np.fromiter(map(itemgetter(1), flat), np.float64, len(flat))
+        edges = np.concatenate([[0], np.cumsum(counts)])
+        falls = np.flatnonzero(np.diff(stamps_ms) <= 0) + 1
+        if not np.isin(falls, edges).all():
+            order = np.lexsort((values, stamps_ms, np.repeat(np.arange(len(counts)), counts)))
+            stamps_ms, values = stamps_ms[order], values[order]
+        return cls(list(points), edges, stamps_ms, values)
+
+    @classmethod
+    def of_samples(cls, samples: Iterable[Sample]) -> Self:
+        """Single samples, series in the order of their first one."""
+        points: dict[Series, list[Point]] = {}
+        for metric, labels, stamp_ms, value in samples:
+            points.setdefault((metric, labels), []).append((stamp_ms, value))
+        return cls.of_points(points)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def samples(self) -> Iterator[Sample]:
+        """One by one."""
+        counts = np.diff(self.edges).tolist()
+        series = chain.from_iterable([one] * count for one, count in zip(self.series, counts, strict=True))
+        points = zip(self.stamps_ms.tolist(), self.values.tolist(), strict=True)
+        return (Sample(*one, *point) for one, point in zip(series, points, strict=True))
+
+    def example(self) -> Sample:
+        """The first of them."""
+        return next(self.samples())
+
+    def beside(self, sample: Sample) -> "Batch":
+        """The same and one sample of another series."""
+        edges = np.append(self.edges, len(self) + 1)
+        stamps_ms = np.append(self.stamps_ms, sample.stamp_ms)
+        return Batch([*self.series, sample[:2]], edges, stamps_ms, np.append(self.values, sample.value))
+
+    def where(self, wanted: npt.NDArray[np.bool_]) -> "Batch":
+        """Only the samples for which `wanted` holds."""
+        counts = np.diff(np.concatenate([[0], np.cumsum(wanted)])[self.edges])
+        series = [self.series[at] for at in np.flatnonzero(counts).tolist()]
+        edges = np.concatenate([[0], np.cumsum(counts[counts > 0])])
+        return Batch(series, edges, self.stamps_ms[wanted], self.values[wanted])
+
+    def parts(self, most: int) -> list["Batch"]:
+        """The same in parts of at most so many samples each."""
+        return [self._between(start, min(start + most, len(self))) for start in range(0, len(self), most)]
+
+    def halves(self) -> list["Batch"]:
+        """The older and the younger stamps; of one stamp, the first and the last series."""
+        stamps = np.unique(self.stamps_ms)
+        if len(stamps) == 1:
+            return self.parts(math.ceil(len(self) / 2))
+        is_older = self.stamps_ms < stamps[len(stamps) // 2]
+        return [self.where(is_older), self.where(~is_older)]
+
+    def _between(self, start: int, end: int) -> "Batch":
+        first = int(np.searchsorted(self.edges, start, side="right")) - 1
+        last = int(np.searchsorted(self.edges, end, side="left"))
+        edges = np.clip(self.edges[first : last + 1], start, end) - start
+        return Batch(self.series[first:last], edges, self.stamps_ms[start:end], self.values[start:end])
+
+
+def encode(batch: Batch) -> bytes:
+    """A protobuf `WriteRequest`.
+
+    Raises:
+        RemoteWriteError: (`invalid_sample`) a name, a label value or a number that no store could give back.
+    """
+    for at in np.flatnonzero(~np.isfinite(batch.values)):
+        metric, _ = batch.series[int(np.searchsorted(batch.edges, at, side="right")) - 1]
+        _refuse(f"{metric} has the value {batch.values[at]}: only finite numbers are published")
+    parts: list[bytes] = []
+    spans = pairwise(_places(batch).tolist())
+    samples = _samples(batch)
+    for (metric, labels), (start, end) in zip(batch.series, spans, strict=True):
+        before, after = _label_blocks(labels)
+        block = before + _label_of_metric(metric) + after
+        parts += (_header(1, len(block) + end - start), block, samples[start:end])
+    return b"".join(parts)
+
+
+def _is_six_bytes(stamps_ms: Int64s) -> bool:
+    lowest, highest = SIX_BYTES
+    return bool(((stamps_ms >= lowest) & (stamps_ms < highest)).all())
+
+
+def _places(batch: Batch) -> Int64s:
+    """Where the encoded samples of each series begin, in bytes."""
+    if _is_six_bytes(batch.stamps_ms):
+        return batch.edges * SAMPLE.itemsize
+    sizes = [len(_sample(*point)) for point in zip(batch.stamps_ms.tolist(), batch.values.tolist(), strict=True)]
+    return np.concatenate([[0], np.cumsum(sizes)])[batch.edges]
+
+
+def _samples(batch: Batch) -> bytes:
+    """All samples encoded; those of a series side by side."""
+    if not _is_six_bytes(batch.stamps_ms):
+        return b"".join(map(_sample, batch.stamps_ms.tolist(), batch.values.tolist()))
+    cells = np.empty(len(batch), dtype=SAMPLE)
+    cells["length"], cells["is_value"], cells["is_stamp"] = LENGTH, 0x09, 0x10
+    cells["value"] = batch.values
+    septets = sum(((batch.stamps_ms >> 7 * n & 0x7F) << 8 * n for n in range(6)), np.int64(0x8080808080))
+    cells["low"], cells["high"] = septets & 0xFFFFFFFF, septets >> 32
+    return cells.tobytes()
+
+
+def _sample(stamp_ms: int, value: float) -> bytes:
+    return _field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(stamp_ms))
+
+
+@lru_cache(maxsize=KEPT_LABELS)
+def _label_blocks(labels: Labels) -> tuple[bytes, bytes]:
+    """The labels before and after `__name__`: names may start with capitals, which sort before it."""
+    place = _name_place(tuple([name for name, _ in labels]))
+    fields = [_label(*pair) for pair in labels]
+    return b"".join(fields[:place]), b"".join(fields[place:])
+
+
+@lru_cache
+def _name_place(names: tuple[str, ...]) -> int:
+    for name in names:
+        if not LABEL_NAME.fullmatch(name):
+            _refuse(f"{name!r} is not a label name")
+    if list(names) != sorted(set(names)):
+        _refuse(f"labels are not sorted and unique: {list(names)}")
+    return bisect(names, "__name__")
+
+
+@lru_cache
+def _label_of_metric(metric: str) -> bytes:
+    if not METRIC_NAME.fullmatch(metric):
+        _refuse(f"{metric!r} is not a metric name")
+    return _label("__name__", metric)
+
+
+@lru_cache(maxsize=KEPT_LABELS)
+def _label(name: str, value: str) -> bytes:
+    if not value:
+        _refuse(f"label {name} is empty, which a store reads as absent")
+    try:
+        return _field(1, _field(1, name.encode()) + _field(2, value.encode()))
+    except UnicodeEncodeError:
+        _refuse(f"label {name} is not Unicode text: {value!r}")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _header(number, len(content)) + content
+
+
+@lru_cache
+def _header(number: int, length: int) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(length)
+
+
+def _varint(number: int) -> bytes:
+    number &= 0xFFFF_FFFF_FFFF_FFFF  # int64 on the wire: a negative stamp is its two's complement
+    parts = bytearray()
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise RemoteWriteError(f"not sent: {reason}", "invalid_sample")
+
+
+def write_request(batch: Batch, now_ms: int) -> bytes:
+    """The body of one request: the encoded samples as a snappy block.
+
+    Raises:
+        RemoteWriteError: `invalid_sample`, or `future`: a stamp after now would shut all live samples out.
+    """
+    ahead_ms = int(batch.stamps_ms.max(initial=now_ms)) - now_ms
+    if ahead_ms > 0:
+        raise RemoteWriteError(f"not sent: a stamp lies {ahead_ms} ms after now: check this machine's clock", "future")
+    return bytes(pa.compress(encode(batch), codec="snappy", asbytes=True))

@@ -1,0 +1,1 @@
+"""The books: closing, verifying, repairing, exporting, pruning."""

@@ -1,0 +1,126 @@
+"""P7, exhaustively: killed between any two effects, a run is completed by the next, and no reader notices."""
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from tests.faults.conftest import Act, NewPlace
+from tests.faults.readers import Reader
+from tests.faults.results import Point, tell
+from tests.faults.scenes import HOURS, Outcome, Place, well
+from tests.faults.victims import Victims
+
+SHARDS = 8
+RUN = int(os.environ.get("CARBON_ETL_FAULT_SHARDS", str(SHARDS)))  # of them: less than all is a sample
+READ_BESIDE = 4  # at every so manieth point a reader works beside the runs, at all of them one looks after the death
+KILLED = -9
+
+Record = Callable[[str, object], None]
+
+
+def _disturb(
+    act: Act, place: Place, forks: Victims, minute: int, *, beside: bool, **fault: float
+) -> tuple[Point, list[str]]:
+    """A fault, the reader's look at what it left, and the run after it."""
+    reader = Reader(place.warehouse, act.before, act.after)
+
+    def both() -> int:
+        ended = act.scene.play(place, forks, minute, **fault)
+        if ended.code == KILLED:
+            if place.warehouse.exists():
+                reader.look(still=True)
+            well(act.scene.play(place, forks, minute + 1))
+        else:
+            well(ended)
+        return ended.code
+
+    if beside:
+        with reader.beside():
+            code = both()
+    else:
+        code = both()
+    found = [*reader.faults, *Outcome.of(place).differences(act.outcome)]
+    return Point("", act.scene.name, "", not found, happened=code == KILLED, reads=reader.reads), found
+
+
+@pytest.mark.parametrize("shard", range(RUN))
+@pytest.mark.parametrize("story", ["corrected", "grown"])
+@pytest.mark.timeout(1200)
+def test_killed_before_any_effect_a_run_is_completed_by_the_next(
+    story: str, shard: int, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
+) -> None:
+    acts, faults = undisturbed[story], []
+    for effect in range(1 + shard, 1 + max(len(act.effects) for act in acts), SHARDS):
+        own = place(f"{story}-{effect}")
+        for number, act in enumerate(_reached(acts, effect)):
+            if effect > len(act.effects):
+                well(act.scene.play(own, forks, 10 * number))
+                continue
+            beside = effect // SHARDS % READ_BESIDE == 0
+            point, found = _disturb(act, own, forks, 10 * number, beside=beside, last=effect)
+            name = act.effects[effect - 1]
+            tell(record_property, point._replace(family="Killed before each effect", fault=f"before {name}"))
+            if _is_torn_by_reprice(act, effect):
+                assert found, "mended: this exception can go"
+                break
+            faults += [f"{act.scene.name}, before effect {effect} ({name}): {one}" for one in found]
+            if found:
+                break
+    assert not faults, "\n".join(faults)
+
+
+def _is_torn_by_reprice(act: Act, effect: int) -> bool:
+    """Known and not mended yet: a `reprice` leaves hours alone that a killed one tore between its tables.
+
+    Their node_energy rows, already of the new revision, are hidden, and their price is the old one, until the day is
+    folded again, by a run that has it due or by a backfill.
+    """
+    done = act.effects[: effect - 1]
+    return act.scene.command == "reprice" and done.count("rename node_energy") > done.count("rename emissions")
+
+
+def _reached(acts: Sequence[Act], effect: int) -> Sequence[Act]:
+    """The acts up to the last that has so many effects."""
+    return acts[: 1 + max(number for number, act in enumerate(acts) if len(act.effects) >= effect)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.timeout(600)
+def test_killed_at_any_moment_and_again_while_it_recovers_a_run_is_completed(
+    seed: int, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
+) -> None:
+    chance, faults = random.Random(seed), []  # noqa: S311 # no secret
+    own = place(f"random-{seed}")
+    for number, act in enumerate(undisturbed["corrected"]):
+        first = act.scene.play(own, forks, 10 * number, within_seconds=chance.uniform(0.05, 1.5))
+        point, found = _disturb(act, own, forks, 10 * number + 1, beside=True, within_seconds=chance.uniform(0.05, 1.5))
+        happened = point.happened or first.code == KILLED
+        told = point._replace(family="Killed at a random moment, twice", fault="SIGKILL", happened=happened)
+        tell(record_property, told)
+        faults += [f"{act.scene.name}: {one}" for one in found]
+    assert not faults, "\n".join(faults)
+
+
+@pytest.mark.parametrize(("killed", "next_command"), [(1, "run"), (2, "run"), (2, "reprice")])
+@pytest.mark.xfail(
+    strict=True, reason="hours of a day that is not due stay torn: nobody but a backfill recovers the day"
+)
+def test_hours_torn_between_their_tables_are_mended_by_whatever_comes_next(
+    killed: int, next_command: str, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims
+) -> None:
+    acts, own = undisturbed["corrected"], place(f"torn-{killed}-{next_command}")
+    for number, act in enumerate(acts[:killed]):
+        well(act.scene.play(own, forks, 10 * number))
+    act = acts[killed]
+    between = 2 + act.effects.index("rename node_energy")
+    if act.scene.play(own, forks, 30, last=between).code != KILLED:
+        pytest.fail("not killed")
+    well(
+        replace(act.scene, command=next_command, window=HOURS if next_command == "reprice" else None).play(
+            own, forks, 31
+        )
+    )
+    assert Outcome.of(own).rows["node_energy"].num_rows == act.outcome.rows["node_energy"].num_rows
