@@ -7,9 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from pipeline.settings import Settings
 from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import Warehouse
+from pipeline.tables import APPEND_ONLY_TABLES, REPLACED_TABLES
 from pipeline.window import Window
 from tests.prices import stored
 from tests.prices.stored import START, fold, learn, vintage
@@ -57,10 +60,12 @@ def namespace(row: dict[str, Any]) -> str:
     return str(told) if told is not None else {"workload": "(unknown)"}.get(row["kind"], f"({row['kind']})")
 
 
-def tables(root: Path) -> dict[str, bytes]:
-    """Every file of figures with its content; not of `runs`, nor what compaction makes of added files."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*.parquet"))
-        if path.relative_to(root).parts[0] != "runs" and path.name != "compacted.parquet"
-    }
+def tables(root: Path) -> dict[str, object]:
+    """Every partition with its content, and the rows of tables that are added to, however they are put together."""
+    found: dict[str, object] = {}
+    for table in REPLACED_TABLES:
+        found |= {str(path.relative_to(root)): path.read_bytes() for path in (root / table).rglob("*.parquet")}
+    for table in set(APPEND_ONLY_TABLES) - {"runs"}:
+        files = [pq.ParquetFile(path).read() for path in (root / table).rglob("*.parquet")]
+        found[table] = {repr(row) for rows in files for row in rows.to_pylist()}
+    return found
