@@ -55,13 +55,15 @@ def accepted() -> dict[str, str]:
 
 
 def advisories(lock: str) -> list[str] | None:
-    """Known vulnerabilities of what is locked, those accepted left out; None where nobody tells them."""
+    """Known vulnerabilities of what is locked, those accepted left out; None where they are not told of every package."""
     command = [sys.executable, "-m", "pip_audit", "-r", lock, "--require-hashes", "--disable-pip", "--format", "json"]
     command += ["--progress-spinner", "off", *(word for name in accepted() for word in ("--ignore-vuln", name))]
     try:
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=SECONDS).stdout
         packages = json.loads(said)["dependencies"]
     except (subprocess.TimeoutExpired, ValueError, KeyError, TypeError):
+        return None
+    if any("skip_reason" in one for one in packages):
         return None
     return [f"{one['name']} {one['version']}: {bug['id']}" for one in packages for bug in one.get("vulns", [])]
 
