@@ -49,8 +49,8 @@ READS = ("query", "query_range", "export", "read")
 
 
 ENCODING = """\
-The labels of a series are encoded once and kept: a backfill writes the same series every day. Both sides are told their
-samples by series, and both give the same bytes."""
+In requests of 10,000 samples, as they are sent. The labels of a series are encoded once and kept: a backfill writes the
+same series every day. Both sides are told their samples by series, and both give the same bytes."""
 READING = """\
 A day is written series by series in requests of 10,000 samples and not read back. An hour is published as a run does
 it: what the store holds is read, what it lacks written, awaited until it can be seen, and compared; the same again
@@ -94,7 +94,7 @@ class Encoding:
 
 
 def encoding(workloads: int, rounds: int) -> Encoding:
-    """Medians, each round with series of its own; both sides begin with labels as text, stamps and values as numbers.
+    """Medians over rounds with series of their own, in requests as they are sent; labels begin as text on both sides.
 
     Raises:
         SystemExit: the bytes differ.
@@ -102,13 +102,15 @@ def encoding(workloads: int, rounds: int) -> Encoding:
     found = []
     for number in range(rounds):
         day = day_of(workloads, f"web{number}")
-        batch, series = Batch.of_points(day), [(metric, labels, points) for (metric, labels), points in day.items()]
-        took = []
-        for way, given in ((encode, batch), (encode, batch), (encoded, series)):
+        parts = Batch.of_points(day).parts(MAX_REQUEST_SAMPLES // POINTS * POINTS)
+        objects = [[(*series, day[series]) for series in part.series] for part in parts]
+        took: list[float] = []
+        bodies: list[list[bytes]] = []
+        for bodies_in_turn in (map(encode, parts), map(encode, parts), map(encoded, objects)):
             began = time.process_time()
-            body = way(given)  # type: ignore[operator] # each its own form
+            bodies.append(list(bodies_in_turn))
             took.append(time.process_time() - began)
-        if encode(batch) != body:
+        if not bodies[0] == bodies[1] == bodies[2]:
             raise SystemExit("the two encodings differ")
         found.append(took)
     return Encoding(*map(median, zip(*found, strict=True)))

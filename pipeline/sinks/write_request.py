@@ -11,7 +11,7 @@ from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import NamedTuple, NoReturn, Self, TypeAlias
 
@@ -27,13 +27,20 @@ Series: TypeAlias = tuple[str, Labels]
 Point: TypeAlias = tuple[int, float]
 
 SIX_BYTES = (1 << 35, 1 << 42)  # stamps whose varint has six bytes: of 1971 to 2109
-SAMPLE = np.dtype(
-    [("length", "V2"), ("is_value", "u1"), ("value", "<f8"), ("is_stamp", "u1"), ("low", "<u4"), ("high", "<u2")]
+SAMPLE_BYTES = 18
+SAMPLE = np.dtype(  # the stamp, with its tag and a byte that the value then covers, is the cell's last eight bytes
+    {
+        "names": ["head", "value", "stamp"],
+        "formats": ["V3", "<f8", "<i8"],
+        "offsets": [0, 3, 10],
+        "itemsize": SAMPLE_BYTES,
+    }
 )
-LENGTH = np.void(bytes([0x12, SAMPLE.itemsize - 2]))
+HEAD = np.void(bytes([0x12, SAMPLE_BYTES - 2, 0x09]))
+STAMP_TAG = np.int64(0x80_80_80_80_80_10_00)  # and the continuation bits of five bytes
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-KEPT_LABELS = 65_536  # label sets, of three metrics each; about 1 kB
+KEPT_SERIES = 131_072  # and as many single labels; about 0.5 kB each
 
 
 class Sample(NamedTuple):
@@ -138,14 +145,12 @@ def encode(batch: Batch) -> bytes:
     for at in np.flatnonzero(~np.isfinite(batch.values)):
         metric, _ = batch.series[int(np.searchsorted(batch.edges, at, side="right")) - 1]
         _refuse(f"{metric} has the value {batch.values[at]}: only finite numbers are published")
-    parts: list[bytes] = []
-    spans = pairwise(_places(batch).tolist())
-    samples = _samples(batch)
-    for (metric, labels), (start, end) in zip(batch.series, spans, strict=True):
-        before, after = _label_blocks(labels)
-        block = before + _label_of_metric(metric) + after
-        parts += (_header(1, len(block) + end - start), block, samples[start:end])
-    return b"".join(parts)
+    blocks = [_labels_of(*series) for series in batch.series]
+    places, samples = _places(batch), _samples(batch)
+    sizes = np.fromiter(map(len, blocks), np.int64, len(blocks)) + np.diff(places)
+    spans = map(slice, places[:-1].tolist(), places[1:].tolist())
+    headers = map(_header, repeat(1), sizes.tolist())
+    return b"".join(chain.from_iterable(zip(headers, blocks, map(samples.__getitem__, spans), strict=True)))
 
 
 def _is_six_bytes(stamps_ms: Int64s) -> bool:
@@ -156,7 +161,7 @@ def _is_six_bytes(stamps_ms: Int64s) -> bool:
 def _places(batch: Batch) -> Int64s:
     """Where the encoded samples of each series begin, in bytes."""
     if _is_six_bytes(batch.stamps_ms):
-        return batch.edges * SAMPLE.itemsize
+        return batch.edges * SAMPLE_BYTES
     sizes = [len(_sample(*point)) for point in zip(batch.stamps_ms.tolist(), batch.values.tolist(), strict=True)]
     return np.concatenate([[0], np.cumsum(sizes)])[batch.edges]
 
@@ -166,23 +171,28 @@ def _samples(batch: Batch) -> bytes:
     if not _is_six_bytes(batch.stamps_ms):
         return b"".join(map(_sample, batch.stamps_ms.tolist(), batch.values.tolist()))
     cells = np.empty(len(batch), dtype=SAMPLE)
-    cells["length"], cells["is_value"], cells["is_stamp"] = LENGTH, 0x09, 0x10
+    cells["stamp"] = _septets(batch.stamps_ms) << 16 | STAMP_TAG
     cells["value"] = batch.values
-    septets = sum(((batch.stamps_ms >> 7 * n & 0x7F) << 8 * n for n in range(6)), np.int64(0x8080808080))
-    cells["low"], cells["high"] = septets & 0xFFFFFFFF, septets >> 32
+    cells["head"] = HEAD
     return cells.tobytes()
+
+
+def _septets(stamps_ms: Int64s) -> Int64s:
+    """The low 42 bits, seven to a byte: first fourteen to each two bytes, then seven to each one."""
+    pairs = stamps_ms & 0x3FFF | (stamps_ms & 0x3FFF << 14) << 2 | (stamps_ms & 0x3FFF << 28) << 4
+    return pairs & 0x7F_007F_007F | (pairs & 0x3F80_3F80_3F80) << 1
 
 
 def _sample(stamp_ms: int, value: float) -> bytes:
     return _field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(stamp_ms))
 
 
-@lru_cache(maxsize=KEPT_LABELS)
-def _label_blocks(labels: Labels) -> tuple[bytes, bytes]:
-    """The labels before and after `__name__`: names may start with capitals, which sort before it."""
+@lru_cache(maxsize=KEPT_SERIES)
+def _labels_of(metric: str, labels: Labels) -> bytes:
+    """All labels of a series; names may start with capitals, which sort before `__name__`."""
     place = _name_place(tuple([name for name, _ in labels]))
     fields = [_label(*pair) for pair in labels]
-    return b"".join(fields[:place]), b"".join(fields[place:])
+    return b"".join([*fields[:place], _label_of_metric(metric), *fields[place:]])
 
 
 @lru_cache
@@ -202,7 +212,7 @@ def _label_of_metric(metric: str) -> bytes:
     return _label("__name__", metric)
 
 
-@lru_cache(maxsize=KEPT_LABELS)
+@lru_cache(maxsize=KEPT_SERIES)
 def _label(name: str, value: str) -> bytes:
     if not value:
         _refuse(f"label {name} is empty, which a store reads as absent")
