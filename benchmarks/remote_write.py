@@ -74,7 +74,7 @@ def day_of(workloads: int, name: str = "web") -> dict[Series, list[Point]]:
     end_ms = to_ms(floor_hour(SystemClock().now()))
     stamps = [end_ms - n * MS_PER_HOUR for n in range(POINTS, 0, -1)]
     values = np.random.default_rng(1).uniform(1, 1e6, (workloads, POINTS)).round(6).tolist()
-    found = {}
+    found: dict[Series, list[Point]] = {}
     for n, row in enumerate(values):
         labels = (
             ("cluster", CLUSTER), ("component", "package"), ("kind", "workload"), ("namespace", f"team-{n % 40}"),
