@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROGRAMS := .cache/bin
-PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --durations 40
 EXPORTERS := .cache/exporters
+AIRFLOW := .cache/airflow
 STORE := .cache/bench
 PYTHONS := 3.12 3.13 # beside the one that runs: its types, and its syntax where it is installed
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults test-faults-quick test-exporters quick check fmt bench bench-quick clean
+# tests/faults and tests/dags have targets of their own
+.PHONY: help demo test test-airflow test-faults test-faults-quick test-exporters quick check fmt bench bench-quick clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,10 +19,10 @@ demo: $(VENV)/runtime ## Two simulated days through a real Prometheus, in ./demo
 	$(BIN)/python -m pipeline demo --folder demo
 
 test: $(VENV)/dev $(PROGRAMS) ## What the tests prove, on real servers; faults apart
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/faults
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/faults --ignore tests/dags
 
 quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/e2e --ignore tests/faults
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/e2e --ignore tests/faults --ignore tests/dags
 
 test-faults: $(VENV)/dev $(PROGRAMS) ## Death before each effect, full disks, broken lines, poison: tests/faults/results.md
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_FAULTS_PAGE=tests/faults/results.md \
@@ -29,6 +31,9 @@ test-faults: $(VENV)/dev $(PROGRAMS) ## Death before each effect, full disks, br
 test-faults-quick: $(VENV)/dev $(PROGRAMS) ## One in eight of those deaths, and all the rest
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_FAULT_SHARDS=1 \
 		$(BIN)/python -m pytest -n logical --dist loadgroup tests/faults
+
+test-airflow: $(VENV)/dev $(PROGRAMS) $(AIRFLOW)/installed ## The DAGs of deploy/airflow, run by an Airflow of its own
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_AIRFLOW=$(AIRFLOW) $(BIN)/python -m pytest tests/dags
 
 test-exporters: $(VENV)/dev $(PROGRAMS) ## The real Kepler and Scaphandre, built and driven with known joules
 	$(BIN)/python -m tests.exporters.programs $(EXPORTERS)
@@ -48,7 +53,7 @@ check: $(VENV)/dev ## Lint, format, types, layers, locks
 fmt: $(VENV)/dev ## Format, and regenerate what is generated
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/python -m dashboards.build_overview
+	$(BIN)/python -m dashboards.build
 
 bench: $(VENV)/dev $(PROGRAMS) ## The pages of benchmarks/: accuracy, traps, and everything at size (an hour or more)
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m benchmarks.accuracy
@@ -82,6 +87,11 @@ $(VENV)/dev: $(VENV)/pip requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@ $(VENV)/runtime
+
+$(AIRFLOW)/installed: deploy/airflow/requirements.lock
+	$(PYTHON) -m venv $(AIRFLOW)
+	$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
 
 $(PROGRAMS): $(VENV)/dev
 	$(BIN)/python -m tests.programs $@

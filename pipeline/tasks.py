@@ -1,8 +1,8 @@
 """For a scheduler of your own: what is due as JSON, and one day of it as a small run of its own.
 
-    from pipeline.tasks import days, do_day
+    from pipeline.tasks import clusters, days, do_day, finish
 
-Map `do_day` over `days`, then call `carbon-etl run`: it prices again what settled, and publishes.
+Map `do_day` over the `days` of each cluster, then `finish`: it prices again what settled, and publishes.
 """
 
 import json
@@ -11,18 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.ahead import look_ahead
+from pipeline.books.closing import close_period
+from pipeline.books.periods import period_of
 from pipeline.config import load
 from pipeline.day import Day
 from pipeline.engines import open_engine
 from pipeline.errors import ConfigError
 from pipeline.job import Job
 from pipeline.report import ClusterOutcome
-from pipeline.run import do_days
+from pipeline.run import do_days, run
+from pipeline.settled import settled
 from pipeline.site import open_site
 from pipeline.terminal import SystemClock, SystemEnvironment
 from pipeline.window import Window, parse_time
 
 Task = dict[str, Any]
+
+
+def clusters(config: str | Path) -> list[str]:
+    """The names of the clusters that a configuration file lists, in its order."""
+    return [cluster.name for cluster in _job(config).settings.clusters]
 
 
 def days(config: str | Path, cluster: str, start: str | None = None, end: str | None = None) -> list[Task]:
@@ -84,6 +92,63 @@ def do_day(config: str | Path, task: Task) -> Task:
         raise report.errors[0]
     told: Task = json.loads(report.to_json())
     return told
+
+
+def finish(config: str | Path) -> Task:
+    """`carbon-etl run` for all clusters: what is still due, prices that settled, series that are not published.
+
+    Returns:
+        The report that `--json` prints, `exit_code` among it.
+
+    Raises:
+        CarbonEtlError: as of `days`, where nothing could be begun.
+    """
+    job = _job(config)
+    told: Task = json.loads(run(job, [cluster.name for cluster in job.settings.clusters], None).to_json())
+    return told
+
+
+def close(config: str | Path, period: str) -> Task:
+    """`carbon-etl close --period` for all clusters.
+
+    Args:
+        config: path of the configuration file.
+        period: a UTC month, `2026-10`.
+
+    Returns:
+        `lines`, one a cluster that is closed; `errors`, one a cluster that is not; `exit_code`, the command's.
+
+    Raises:
+        CarbonEtlError: as of `days`.
+    """
+    job = _job(config)
+    names = [cluster.name for cluster in job.settings.clusters]
+    found = close_period(job, names, period_of(period, None, None), as_is=False, again=False)
+    return {
+        "exit_code": max(one.exit_code for one in found),
+        "lines": [one.line(dry_run=False) for one in found if not one.exit_code],
+        "errors": [one.line(dry_run=False) for one in found if one.exit_code],
+    }
+
+
+def is_settled(config: str | Path, cluster: str, start: str, end: str, ages: int) -> bool:
+    """Whether each UTC day that a range touches has figures, none waiting to be priced again, that passed some ages.
+
+    Args:
+        config: path of the configuration file.
+        cluster: its name.
+        start: first hour, ISO 8601 with a zone.
+        end: end of the range, itself outside.
+        ages: how many of 48 h, 7, 30 and 90 days; where a provider is to be asked, it was asked after them.
+    """
+    window = Window(parse_time(start, "start"), parse_time(end, "end"))
+    (found,) = settled(_job(config), [cluster], window.start)
+    passed = {
+        day.day: not day.waiting
+        and ages <= (day.milestones_passed if day.milestones_checked is None else day.milestones_checked)
+        for day in found.days
+    }
+    return all(passed.get(hour.date(), False) for hour in window.hours())
 
 
 def _job(config: str | Path) -> Job:
