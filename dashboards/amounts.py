@@ -14,20 +14,36 @@ Four facts decide every line here:
 `$__range` and `$__interval` are Grafana's; both end in whole hours of samples because the panels' minimum step is 1 h.
 """
 
+from dataclasses import dataclass
+
 GRAMS = "carbon_emissions_grams"
 IT_JOULES = "carbon_energy_joules"
 FACILITY_JOULES = "carbon_facility_energy_joules"
 NODE_GRAMS = "carbon_node_emissions_grams"
 NODE_JOULES = "carbon_node_energy_joules"
+METERED_JOULES = "carbon_node_metered_joules"
+RESIDUAL_JOULES = "carbon_node_residual_joules"
+COVERED_SECONDS = "carbon_node_covered_seconds"
+EXPECTED_SECONDS = "carbon_node_expected_seconds"
+PROCESS_JOULES = "carbon_process_energy_joules"
 QUALITY_JOULES = "carbon_quality_energy_joules"
 GRID_INTENSITY = "carbon_grid_intensity_grams_per_kwh"
 PUE = "carbon_pue_ratio"
 
-WORKLOAD_SERIES = (GRAMS, IT_JOULES, FACILITY_JOULES)
+# Which variables of a dashboard choose among the series of a name, beside `cluster`.
+CHOSEN_BY = {
+    **dict.fromkeys((GRAMS, IT_JOULES, FACILITY_JOULES), ("team", "namespace", "workload")),
+    **dict.fromkeys(
+        (NODE_GRAMS, NODE_JOULES, METERED_JOULES, RESIDUAL_JOULES, COVERED_SECONDS, EXPECTED_SECONDS, PROCESS_JOULES),
+        ("node",),
+    ),
+}
+LABEL_OF = {"team": "namespace"}  # a team is chosen as the regular expression of its namespaces
 
 RANGE = "[$__range]"
 PREVIOUS_RANGE = "[$__range] offset $__range"
 STEP = "[$__interval] offset -$__interval"
+WHOLE_RANGE = "[$__range] @ end()"  # the same at each step: the end is that of the last one
 HOUR = "[1h]"
 # A subquery's steps are whole hours; the sample of the hour that ends at such a step is stamped 60 s before it.
 EACH_HOUR_OF_RANGE = "[$__range:1h] offset -1m"
@@ -36,154 +52,35 @@ JOULES_PER_KWH = "3.6e6"
 JOULES_PER_WH = "3600"
 
 
-def selector(series: str, where: str = "") -> str:
-    """`series` limited to the chosen clusters and, where it has namespaces, to the chosen ones."""
-    matchers = ['cluster=~"$cluster"']
-    if series in WORKLOAD_SERIES:
-        matchers.append('namespace=~"$namespace"')
-    if where:
-        matchers.append(where)
-    return f"{series}{{{', '.join(matchers)}}}"
+@dataclass(frozen=True)
+class Choice:
+    """What a dashboard lets its reader choose beside the cluster: variables, each of which limits what is counted."""
+
+    variables: tuple[str, ...] = ()
+
+    def selector(self, series: str, where: str = "") -> str:
+        """`series` limited to what is chosen, as far as it has the labels for it, and to `where`."""
+        chosen = [name for name in CHOSEN_BY.get(series, ()) if name in self.variables]
+        matchers = ['cluster=~"$cluster"', *(f'{LABEL_OF.get(name, name)}=~"${name}"' for name in chosen)]
+        if where:
+            matchers.append(where)
+        return f"{series}{{{', '.join(matchers)}}}"
+
+    def amount(self, series: str, window: str, where: str = "") -> str:
+        """Amounts of `window` as last published: every sample once, corrections included; labels as published."""
+        return f"sum without (revision) (sum_over_time({self.selector(series, where)}{window}))"
 
 
-def amount(series: str, window: str, where: str = "") -> str:
-    """Joules or grams of `window` as last published: every sample once, corrections included; labels as published."""
-    return f"sum without (revision) (sum_over_time({selector(series, where)}{window}))"
+def kwh(expr: str) -> str:
+    """Joules as kilowatt hours."""
+    return f"{expr} / {JOULES_PER_KWH}"
 
 
-def _priced_facility_joules(window: str) -> str:
-    """Facility energy of what has grams, a cluster: all of it times the share of its IT energy that is not `missing`.
-
-    Pricing is decided per cluster-hour, so this is exact in a window of 1 h. Matching grams to joules series by series
-    gives the same at more than twice the cost (measured on Prometheus 2.42).
-    """
-    has_grams = amount(QUALITY_JOULES, window, where='intensity_quality!="missing"')
-    share = f"sum by (cluster) ({has_grams}) / (sum by (cluster) ({amount(QUALITY_JOULES, window)}) > 0)"
-    return f"sum by (cluster) ({amount(FACILITY_JOULES, window)}) * ({share})"
+def each_hour(function: str, expr: str) -> str:
+    """`function` over the values that `expr`, of windows of 1 h, has at each hour of the range."""
+    return f"{function}(({expr}){EACH_HOUR_OF_RANGE})"
 
 
-def _it_joules_with_pue(window: str) -> str:
-    """IT energy of the clusters whose PUE is known in the window."""
-    known = f"max by (cluster) (count_over_time({selector(PUE)}{window}))"
-    return f"(sum by (cluster) ({amount(IT_JOULES, window)}) and {known})"
-
-
-def grams_per_kwh_of_range() -> str:
-    """Energy-weighted intensity of the range: grams over the facility energy of the hours that have grams."""
-    energy = f"sum_over_time(sum({_priced_facility_joules(HOUR)}){EACH_HOUR_OF_RANGE})"
-    return f"sum({amount(GRAMS, RANGE)}) / {energy} * {JOULES_PER_KWH}"
-
-
-def grams_per_kwh_of_step() -> str:
-    """The same a step and cluster, exact at a step of 1 h."""
-    return f"sum by (cluster) ({amount(GRAMS, STEP)}) / ({_priced_facility_joules(STEP)}) * {JOULES_PER_KWH}"
-
-
-def pue_of_range() -> str:
-    """Facility over IT energy of the range, of the hours whose PUE is known."""
-    energy = f"sum_over_time(sum({_it_joules_with_pue(HOUR)}){EACH_HOUR_OF_RANGE})"
-    return f"sum({amount(FACILITY_JOULES, RANGE)}) / {energy}"
-
-
-def pue_of_step() -> str:
-    """The same a step and cluster, exact at a step of 1 h."""
-    return f"sum by (cluster) ({amount(FACILITY_JOULES, STEP)}) / {_it_joules_with_pue(STEP)}"
-
-
-def change_of_hourly_mean() -> str:
-    """Grams per published hour against the range before: fair also where either range is only partly published.
-
-    Hours are counted on `carbon_pue_ratio`: one sample a cluster-hour, never revised.
-    """
-
-    def hourly_mean(window: str) -> str:
-        hours = f"max by (cluster) (count_over_time({selector(PUE)}{window}))"
-        return f"sum(sum by (cluster) ({amount(GRAMS, window)}) / {hours})"
-
-    return f"{hourly_mean(RANGE)} / ({hourly_mean(PREVIOUS_RANGE)} > 0) - 1"
-
-
-def restated_grams() -> str:
-    """What corrections added since the first publication; 0 where grams exist and none was corrected."""
-    corrections = amount(GRAMS, RANGE, where='revision!="0"')
-    return f"sum({corrections}) or 0 * sum({amount(GRAMS, RANGE)})"
-
-
-def unpriced_share() -> str:
-    """Share of IT energy without grams; 0 where energy exists and all of it is priced."""
-    everything = f"sum({amount(QUALITY_JOULES, RANGE)})"
-    unpriced = amount(QUALITY_JOULES, RANGE, where='intensity_quality="missing"')
-    return f"(sum({unpriced}) or 0 * {everything}) / {everything}"
-
-
-def quality_share_of_step() -> str:
-    """Share of each step's IT energy by the quality of the intensity that priced it."""
-    energy = amount(QUALITY_JOULES, STEP)
-    return f"sum by (intensity_quality) ({energy}) / scalar(sum({energy}))"
-
-
-WORKLOAD = "cluster, namespace, workload_kind, workload"
-
-
-def top_workload_grams(count: int) -> str:
-    """The `count` workloads with the most grams in the range."""
-    grams = amount(GRAMS, RANGE, where='kind="workload"')
-    return f"topk({count}, sum by ({WORKLOAD}) ({grams}))"
-
-
-def top_workload_kwh(count: int) -> str:
-    """Facility energy of the same workloads."""
-    energy = amount(FACILITY_JOULES, RANGE, where='kind="workload"')
-    return f"sum by ({WORKLOAD}) ({energy}) / {JOULES_PER_KWH} and {top_workload_grams(count)}"
-
-
-def top_node_grams(count: int) -> str:
-    """The `count` nodes with the most grams in the range, everything on them included."""
-    return f"topk({count}, sum by (cluster, node) ({amount(NODE_GRAMS, RANGE)}))"
-
-
-def _entries_of_hour() -> str:
-    counted = f"sum without (revision) (count_over_time({selector(QUALITY_JOULES)}{HOUR}))"
-    return f"max by (cluster) ({counted})"
-
-
-def first_hour_ms() -> str:
-    """Where the first published hour of the range begins, a cluster; milliseconds since the epoch."""
-    return f"1000 * min_over_time((0 * {_entries_of_hour()} + time() - 3600){EACH_HOUR_OF_RANGE})"
-
-
-def last_hour_end_ms() -> str:
-    """Where the last published hour of the range ends, a cluster; milliseconds since the epoch."""
-    return f"1000 * max_over_time((0 * {_entries_of_hour()} + time()){EACH_HOUR_OF_RANGE})"
-
-
-def published_hours() -> str:
-    """How many hours of the range are published, a cluster."""
-    return f"count_over_time({_entries_of_hour()}{EACH_HOUR_OF_RANGE})"
-
-
-def seconds_since_success() -> str:
-    """Age of the last run that ended well, a cluster."""
-    return f"time() - max by (cluster) (max_over_time({selector('carbon_etl_last_success_timestamp_seconds')}[7d]))"
-
-
-def unpublished_hours() -> str:
-    """Hours that the latest run left out of the store, a cluster."""
-    return f"max by (cluster) (last_over_time({selector('carbon_etl_unpublished_hours')}[7d]))"
-
-
-def failed_checks() -> str:
-    """How many checks failed in at least one run of the range; 0 where runs ended well and none did."""
-    failed = f"max by (cluster, check) (max_over_time({selector('carbon_etl_check_failed')}{RANGE})) > 0"
-    runs = f"count(max_over_time({selector('carbon_etl_last_success_timestamp_seconds')}{RANGE}))"
-    return f"count({failed}) or 0 * {runs}"
-
-
-def failed_checks_of_step() -> str:
-    """The checks themselves: the greatest value that a run of the step reported."""
-    return f"max by (cluster, check) (max_over_time({selector('carbon_etl_check_failed')}{STEP}))"
-
-
-def residual_joules_of_step() -> str:
-    """What the last run of the step reported as metered but booked nowhere; signed."""
-    return f"sum by (cluster) (last_over_time({selector('carbon_etl_residual_joules')}{STEP}))"
+def zero_where(expr: str, known: str) -> str:
+    """`expr`, and 0 where it has no answer but `known` has."""
+    return f"{expr} or 0 * {known}"

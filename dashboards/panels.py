@@ -1,12 +1,16 @@
-"""The four shapes of panel that the dashboards are made of, with what every panel owes its reader set once."""
+"""The shapes of panel that the dashboards are made of, with what every panel owes its reader set once."""
 
+import string
 from dataclasses import dataclass
 
-from grafana_foundation_sdk.builders import common, dashboard, prometheus, stat, table, text, timeseries
+from grafana_foundation_sdk.builders import common, dashboard, heatmap, prometheus, stat, table, text, timeseries
 from grafana_foundation_sdk.models import common as common_model
 from grafana_foundation_sdk.models import dashboard as dashboard_model
+from grafana_foundation_sdk.models import heatmap as heatmap_model
 from grafana_foundation_sdk.models import prometheus as prometheus_model
 from grafana_foundation_sdk.models import text as text_model
+
+Panel = stat.Panel | table.Panel | text.Panel | timeseries.Panel | heatmap.Panel
 
 DATASOURCE = dashboard_model.DataSourceRef(type_val="prometheus", uid="${datasource}")
 GRID_COLUMNS = 24
@@ -17,9 +21,10 @@ GRAM = "massg"
 WATT_HOUR = "watth"
 KILOWATT_HOUR = "kwatth"
 JOULE = "joule"
+WATT = "watt"
 RATIO = "percentunit"
 GRAM_PER_KWH = "suffix: gCO2e/kWh"
-DURATION = "dtdurations"
+SECOND = "s"
 MOMENT = "dateTimeAsIso"
 PLAIN = "none"
 
@@ -35,16 +40,43 @@ class Column:
 
 @dataclass(frozen=True)
 class Curve:
-    """One family of curves: a range expression, its legend, and whether it is another's view, drawn dashed."""
+    """One family of curves: a range expression, its legend, and whether it is a dashed line over the others."""
 
     expr: str
     legend: str
     dashed: bool = False
 
 
+@dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads to another dashboard, with the row's values of `variables` chosen there."""
+
+    field: str
+    board: str
+    variables: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """Where the cell leads: the same data source and range, the row's values chosen."""
+        chosen = [f"var-{name}=${{__data.fields.{name}:percentencode}}" for name in self.variables]
+        return f"/d/carbon-etl-{self.board}?" + "&".join(["${__url_time_range}", "${datasource:queryparam}", *chosen])
+
+
 def _target(ref_id: str, expr: str, min_step: str) -> prometheus.Dataquery:
     query = prometheus.Dataquery().ref_id(ref_id).expr(expr).interval(min_step).datasource(DATASOURCE)
     return query.editor_mode(prometheus_model.QueryEditorMode.CODE)
+
+
+DASHED: dict[str, object] = {
+    "custom.drawStyle": "line",
+    "custom.lineStyle": {"fill": "dash", "dash": [6, 6]},
+    "custom.fillOpacity": 0,
+    "custom.stacking": {"mode": "none", "group": "A"},
+}
+
+
+def _properties(values: dict[str, object]) -> list[dashboard_model.DynamicConfigValue]:
+    return [dashboard_model.DynamicConfigValue(id_val=name, value=value) for name, value in values.items()]
 
 
 def _steps(*limits: tuple[float | None, str]) -> dashboard.ThresholdsConfig:
@@ -85,6 +117,8 @@ def figure(
 
 def trend(title: str, curves: list[Curve], unit: str, about: str, min_step: str = "1h") -> timeseries.Panel:
     """Curves over time, a point for each step that begins there."""
+    legend = common.VizLegendOptions().show_legend(show_legend=True).placement(common_model.LegendPlacement.BOTTOM)
+    legend.display_mode(common_model.LegendDisplayMode.LIST)
     panel = (
         timeseries.Panel()
         .title(title)
@@ -97,21 +131,21 @@ def trend(title: str, curves: list[Curve], unit: str, about: str, min_step: str 
         .line_interpolation(common_model.LineInterpolation.STEP_AFTER)
         .show_points(common_model.VisibilityMode.AUTO)
         .tooltip(common.VizTooltipOptions().mode(common_model.TooltipDisplayMode.MULTI))
+        .legend(legend)
         .span(12)
         .height(9)
     )
-    for ref_id, curve in zip("ABCD", curves, strict=False):
+    for ref_id, curve in zip(string.ascii_uppercase, curves, strict=False):
         panel.with_target(_target(ref_id, curve.expr, min_step).range().legend_format(curve.legend))
         if curve.dashed:
-            dash = {"fill": "dash", "dash": [6, 6]}
-            panel.override_by_query(ref_id, [dashboard_model.DynamicConfigValue(id_val="custom.lineStyle", value=dash)])
+            panel.override_by_query(ref_id, _properties(DASHED))
     return panel
 
 
-def bars(title: str, curve: Curve, unit: str, about: str, min_step: str = "1h") -> timeseries.Panel:
-    """Stacked bars; each stands on the step that begins at its left edge."""
+def bars(title: str, curves: list[Curve], unit: str, about: str, min_step: str = "1h") -> timeseries.Panel:
+    """Stacked bars; each stands on the step that begins at its left edge. Dashed curves are lines above them."""
     return (
-        trend(title, [curve], unit, about, min_step)
+        trend(title, curves, unit, about, min_step)
         .draw_style(common_model.GraphDrawStyle.BARS)
         .bar_alignment(common_model.BarAlignment.AFTER)
         .bar_width_factor(1)
@@ -120,19 +154,27 @@ def bars(title: str, curve: Curve, unit: str, about: str, min_step: str = "1h") 
     )
 
 
-def listing(title: str, columns: list[Column], about: str, sort_by: str = "") -> table.Panel:
+def coloured(panel: timeseries.Panel, colours: dict[str, str]) -> timeseries.Panel:
+    """`panel`, each of these names always in its colour."""
+    for name, colour in colours.items():
+        panel.override_by_name(name, _properties({"color": {"mode": "fixed", "fixedColor": colour}}))
+    return panel
+
+
+def listing(
+    title: str, columns: list[Column], about: str, sort_by: str = "", links: tuple[Link, ...] = ()
+) -> table.Panel:
     """A table: one row a label set, one column a value; the time of evaluation is hidden."""
     panel = table.Panel().title(title).description(about).datasource(DATASOURCE).interval("1h").no_value(EMPTY)
     panel.unit(PLAIN).span(12).height(9)
-    for ref_id, column in zip("ABCD", columns, strict=False):
+    for ref_id, column in zip(string.ascii_uppercase, columns, strict=False):
         target = _target(ref_id, column.expr, "1h").instant().format(prometheus_model.PromQueryFormat.TABLE)
         panel.with_target(target)
         name = f"Value #{ref_id}" if len(columns) > 1 else "Value"
-        properties = [
-            dashboard_model.DynamicConfigValue(id_val="displayName", value=column.heading),
-            dashboard_model.DynamicConfigValue(id_val="unit", value=column.unit),
-        ]
-        panel.override_by_name(name, properties)
+        panel.override_by_name(name, _properties({"displayName": column.heading, "unit": column.unit}))
+    for link in links:
+        opened = {"title": f"{link.board.replace('-', ' ').capitalize()} of this row", "url": link.url}
+        panel.override_by_name(link.field, _properties({"links": [opened]}))
     panel.with_transformation(dashboard_model.DataTransformerConfig(id_val="merge", options={}))
     hidden = {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": {}}
     panel.with_transformation(dashboard_model.DataTransformerConfig(id_val="organize", options=hidden))
@@ -141,9 +183,36 @@ def listing(title: str, columns: list[Column], about: str, sort_by: str = "") ->
     return panel
 
 
-def note(title: str, markdown: str) -> text.Panel:
-    """A line of text across the dashboard."""
-    return text.Panel().title(title).mode(text_model.TextMode.MARKDOWN).content(markdown).span(GRID_COLUMNS).height(3)
+def calendar(title: str, hours: list[str], unit: str, about: str) -> heatmap.Panel:
+    """A day a column, an hour of the day a row: `hours` are the expressions of its 24 hours, at steps of a day."""
+    green_to_red = heatmap.HeatmapColorOptions().mode(heatmap_model.HeatmapColorMode.SCHEME).scheme("RdYlGn")
+    panel = (
+        heatmap.Panel()
+        .title(title)
+        .description(about)
+        .datasource(DATASOURCE)
+        .interval("1d")
+        .unit(unit)
+        .no_value(EMPTY)
+        .calculate(calculate=False)
+        .color(green_to_red.reverse(reverse=True).steps(64))
+        .cell_gap(1)
+        .cell_values(heatmap.CellValues().unit(unit).decimals(0))
+        .y_axis(heatmap.YAxisConfig().axis_label("hour of the day").reverse(reverse=True))
+        .show_legend()
+        .span(GRID_COLUMNS)
+        .height(12)
+    )
+    for number, expr in enumerate(hours):
+        target = _target(string.ascii_uppercase[number], expr, "1d").range().legend_format(f"{number:02}")
+        panel.with_target(target)
+    return panel
+
+
+def note(title: str, markdown: str, height: int = 3) -> text.Panel:
+    """Text across the dashboard."""
+    panel = text.Panel().title(title).mode(text_model.TextMode.MARKDOWN).content(markdown)
+    return panel.span(GRID_COLUMNS).height(height)
 
 
 def as_of_now(panel: stat.Panel) -> stat.Panel:

@@ -15,7 +15,7 @@ from pipeline.reprice import Priced, priced_hours, settling
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.site import Site
 from pipeline.tables import values
-from pipeline.window import Window, floor_hour, from_ms
+from pipeline.window import HOUR, Window, floor_hour, from_ms, to_ms
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Ahead:
     """What a run has before it in one cluster, asked and found out once.
 
     Attributes:
-        days: what is folded.
+        days: what is folded: what is not done, and what a killed run tore while raw samples last.
         again: hours that are only priced again.
         told: what providers said.
         fresh: what was learned of prices.
@@ -55,6 +55,8 @@ def look_ahead(
     if resume:
         hours = plan.unfinished(hours, warehouse.hours(site.name), site.digest, now)
     known = [hour for hour in priced_hours(warehouse, site.name) if window is None or hour.hour_utc in window]
+    torn = {hour.hour_utc for hour in known if hour.is_torn and to_ms(hour.hour_utc + HOUR) > oldest_ms}
+    hours = sorted({*hours, *torn})
     wanted = sorted({*hours, *(hour.hour_utc for hour in known)})
     told = Refresh(site.prices, warehouse, run_id, now, dry_run=job.dry_run).average(wanted)
     fresh = Fresh(told.fresh, PueRefresh(site.prices, warehouse, run_id, now, dry_run=job.dry_run).ask(wanted, told))

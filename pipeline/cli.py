@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import __version__, cli_books, cli_publish, cli_run
+from pipeline import __version__, cli_books, cli_publish, cli_report, cli_run, cli_sql
+from pipeline.cli_dashboards import dashboards_app
+from pipeline.cli_deploy import deploy_app
 from pipeline.cli_grid import grid_app
 from pipeline.errors import CarbonEtlError, ConfigError
 from pipeline.terminal import (
@@ -31,6 +33,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 config_app = typer.Typer(no_args_is_help=True, help="The configuration.")
 app.add_typer(config_app, name="config")
 app.add_typer(grid_app, name="grid")
+app.add_typer(deploy_app, name="deploy")
+app.add_typer(dashboards_app, name="dashboards")
 
 
 def _version(value: bool) -> None:
@@ -61,6 +65,8 @@ for command in (
     cli_books.repair,
     cli_books.export,
     cli_books.prune,
+    cli_report.report,
+    cli_sql.sql,
 ):
     app.command()(command)
 
@@ -88,14 +94,14 @@ def doctor(
 def _explain(settings: "Settings", clusters: list[str], node: str, hour: str) -> None:
     """One node-hour of one cluster, line by line."""
     from pipeline.explain import explain
-    from pipeline.sinks.warehouse import Warehouse
+    from pipeline.sinks.opening import open_warehouse
     from pipeline.site import open_site
 
     hour_utc, clock = parse_time(hour, "HOUR"), SystemClock()
     if len(clusters) != 1:
         raise ConfigError(f"--explain needs to know whose node: add --cluster, one of {', '.join(clusters)}")
     site = open_site(clusters[0], settings, os.environ, clock)
-    for line in explain(site, Warehouse(Path(settings.warehouse.path)), node, hour_utc, clock.now()):
+    for line in explain(site, open_warehouse(settings.warehouse, os.environ), node, hour_utc, clock.now()):
         tell(line)
 
 
@@ -119,27 +125,6 @@ def settled(
         typer.echo(to_json(found))
     else:
         tell(*(line for one in found for line in one.lines()))
-
-
-@app.command()
-def sql(
-    query: Annotated[str, typer.Argument(help="SQL, or the path of a .sql file.")],
-    config: ConfigOption = DEFAULT_CONFIG,
-    warehouse: Annotated[Path | None, typer.Option(help="The warehouse folder, instead of the config's.")] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="As always: there is no other way.")] = True,
-) -> None:
-    """Ask the warehouse a question in SQL (DuckDB, read only) and print the answer as a table."""
-    del read_only  # for scripts that say what they rely on
-    from rich.console import Console
-
-    from pipeline.sinks.sql import render, run_query
-
-    root = warehouse or Path(load_settings(config).warehouse.path)
-    path = Path(query) if query.endswith(".sql") else None
-    if path is not None and not path.is_file():
-        raise ConfigError(f"no query file at {path}")
-    answer = run_query(root, path.read_text(encoding="utf-8") if path else query)
-    Console(width=None if sys.stdout.isatty() else 200).print(render(answer))
 
 
 @config_app.command("check")

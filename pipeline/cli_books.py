@@ -73,11 +73,12 @@ def verify(
 ) -> None:
     """Derive again what the warehouse says of itself and say what is off; changes nothing."""
     from pipeline.books.verification import verify as look
-    from pipeline.sinks.warehouse import Warehouse
+    from pipeline.sinks.opening import open_warehouse
 
     settings = load_settings(config)
     window = _span(start, end)
-    found = look(Warehouse(Path(settings.warehouse.path)), _chosen(settings, cluster), window, SystemClock())
+    warehouse = open_warehouse(settings.warehouse, os.environ)
+    found = look(warehouse, _chosen(settings, cluster), window, SystemClock())
     _print(asdict(found), found.lines(), json=json)
     raise typer.Exit(FAILED if found.faults else 0)
 
@@ -136,10 +137,10 @@ def export(
 ) -> None:
     """Write a table as one file, CSV for spreadsheets or parquet, always in the same order."""
     from pipeline.books.export import export as write
-    from pipeline.sinks.warehouse import Warehouse
+    from pipeline.sinks.opening import open_warehouse
 
     settings = load_settings(config)
-    warehouse, clusters = Warehouse(Path(settings.warehouse.path)), _chosen(settings, cluster)
+    warehouse, clusters = open_warehouse(settings.warehouse, os.environ), _chosen(settings, cluster)
     with ending_in_order():
         rows = write(warehouse, table, clusters, _span(start, end), kind, file)
     _print({"file": str(file), "table": table, "rows": rows}, [f"{file}: {rows:,} rows of {table}"], json=json)

@@ -3,7 +3,6 @@
 
 import os
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -84,11 +83,11 @@ def show(
     from pipeline.grid.show import show as show_hours
     from pipeline.grid.show import show_forecast
     from pipeline.grid.zone import Wanted
-    from pipeline.sinks.warehouse import Warehouse
+    from pipeline.sinks.opening import open_warehouse
 
     settings = load_settings(config)
     here = _zone(settings, zone, cluster, Wanted(signal, factor_type, provider))
-    warehouse, now = Warehouse(Path(settings.warehouse.path)), SystemClock().now()
+    warehouse, now = open_warehouse(settings.warehouse, os.environ), SystemClock().now()
     if forecast:
         first = floor_hour(now) if start is None else parse_time(start, "--start")
         window = Window(first, first + OUTLOOK if end is None else parse_time(end, "--end"))

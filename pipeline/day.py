@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.checks import UNPRICED, Check, Findings, Remark, check_energy
-from pipeline.errors import CarbonEtlError
+from pipeline.errors import CarbonEtlError, StoreConflict
 from pipeline.job import LOCK_SECONDS, Job
 from pipeline.prices import MARGIN, Fresh
 from pipeline.report import ClusterOutcome
@@ -26,6 +26,7 @@ from pipeline.transforms.refold import better_covered
 from pipeline.transforms.revisions import revision_rows
 from pipeline.window import HOUR, Window
 
+CONFLICTS = 5  # with runs of other machines on one day, after which another time is better
 NOTHING_FRESH = Fresh(INTENSITY.empty_table(), PUE.empty_table())
 
 
@@ -133,7 +134,7 @@ class Desk:
             return DayOutcome.failed(day, CarbonEtlError(text))
 
     def do(self, day: Day) -> DayOutcome:
-        """Recover, fold, price and commit.
+        """Recover, fold, price and commit; once more where a run of another machine changed the day meanwhile.
 
         Raises:
             SourceError: not all of the day's samples came.
@@ -145,8 +146,14 @@ class Desk:
             self._sites[day.cluster] = open_site(day.cluster, job.settings, job.env, job.clock)
         site, clock = self._sites[day.cluster], self._job.clock
         told, began = len(site.warnings), clock.monotonic()
-        with self._warehouse.partition_lock(day.cluster, day.date, clock, LOCK_SECONDS):
-            outcome = _commit(self._job, site, self._warehouse, day)
+        for left in reversed(range(CONFLICTS)):
+            try:
+                with self._warehouse.partition_lock(day.cluster, day.date, clock, LOCK_SECONDS):
+                    outcome = _commit(self._job, site, self._warehouse, day)
+                break
+            except StoreConflict:
+                if not left:
+                    raise
         return replace(outcome, warnings=tuple(site.warnings[told:]), seconds=clock.monotonic() - began)
 
 

@@ -16,8 +16,8 @@ from pipeline.settings.pue import LEAST_PUE, MOST_PUE
 from pipeline.sinks import locks
 from pipeline.sinks.block_sets import BlockSets
 from pipeline.sinks.horizons import duration
+from pipeline.sinks.opening import keeps_commits_apart, open_warehouse
 from pipeline.sinks.unread_store import UnreadStore, open_store
-from pipeline.sinks.warehouse import Warehouse
 from pipeline.site import Site, open_site
 from pipeline.sources.grid import yearly
 from pipeline.sources.prometheus.bulk import BulkServer
@@ -34,7 +34,7 @@ def examine(
 ) -> Iterator[Finding]:
     """All findings: the warehouse, then each cluster, then each store; one failing part does not hide the others."""
     settings = settings.model_copy(update={"http": settings.http.model_copy(update={"retry_seconds": 0.0})})
-    yield from _guarded("warehouse", _warehouse(settings))
+    yield from _guarded("warehouse", _warehouse(settings, env))
     for cluster in clusters:
         yield from _guarded(cluster.name, _cluster(cluster, settings, env, clock))
     if not settings.remote_write:
@@ -52,7 +52,12 @@ def _guarded(about: str, findings: Iterable[Finding]) -> Iterator[Finding]:
         yield Finding(FAIL, about, str(error))
 
 
-def _warehouse(settings: Settings) -> Iterator[Finding]:
+def _warehouse(settings: Settings, env: Mapping[str, str]) -> Iterator[Finding]:
+    if settings.warehouse.is_object_store:
+        is_so = keeps_commits_apart(settings.warehouse, env)
+        told = "of two commits at once one is refused" if is_so else "it lets two commits at once overwrite each other"
+        yield Finding(OK if is_so else FAIL, "warehouse", f"{settings.warehouse.path}: {told} (conditional PUT)")
+        return
     root = Path(settings.warehouse.path).absolute()
     probe = locks.probe_locks(root)
     yield Finding(OK if probe.honoured else FAIL, "warehouse", f"{root}: {probe.detail}")
@@ -79,7 +84,7 @@ def _asked(site: Site, settings: Settings, env: Mapping[str, str], clock: Clock)
     yield from would_ask(site, env, "; not asked here: `carbon-etl grid check` does")
     yield from _guarded(site.name, _pue(site, clock.now()))
     yield from accounts(site, last_closed(clock.now(), settings.energy.settle) - HOUR)
-    yield from holes(site, Warehouse(Path(settings.warehouse.path)), clock.now())
+    yield from holes(site, open_warehouse(settings.warehouse, env), clock.now())
 
 
 def _owners(site: Site, now_ms: int) -> Iterator[Finding]:

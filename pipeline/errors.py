@@ -11,6 +11,8 @@ CarbonEtlError                     1   unexpected
    |- StoreUnwritable              2   the warehouse folder cannot be written
    |- StoreFull                   75   no space left
    |- StoreBusy                   75   another run holds the lock
+   |  `- StoreConflict            75   another machine's run changed the same day of an object store meanwhile
+   |- StoreUnreachable            75   the object store does not answer, or not now
    `- RemoteWriteError            75   a store refused or lost a write; `cause` says which
 
 Messages are one line: what, where, what to do next. No secret and no answer body longer than a line goes into one.
@@ -80,6 +82,16 @@ class StoreFull(SinkError):
 
 class StoreBusy(SinkError):
     """Another process holds the lock that this write needs."""
+
+    exit_code = 75
+
+
+class StoreConflict(StoreBusy):
+    """Another machine's run changed the same day meanwhile: what was computed is of rows that are no more."""
+
+
+class StoreUnreachable(SinkError):
+    """The object store does not answer, or not now."""
 
     exit_code = 75
 

@@ -86,6 +86,7 @@ class Fold(NamedTuple):
         ceilings: what no device can exceed.
         settings: of the cluster.
         known: beside the samples.
+        concurrency: how many questions a server may be asked at a time.
     """
 
     window: Window
@@ -93,6 +94,7 @@ class Fold(NamedTuple):
     ceilings: Ceilings
     settings: ClusterSettings
     known: Known
+    concurrency: int = 1
 
     def energies(self, transport: Transport, matchers: Sequence[Matcher], meters: Sequence[Meter]) -> dict[str, Energy]:
         """What each of the meters says, by its name; of no more samples at a time than must be.
@@ -115,7 +117,7 @@ class Fold(NamedTuple):
     def _extract(self, transport: Transport, matchers: Sequence[Matcher]) -> Extract:
         return Extract(
             transport, matchers, self.window, self.rules.max_gap_ms, self.ceilings, self.known.starts,
-            self.settings.level, self.settings.processes,
+            self.settings.level, self.settings.processes, concurrency=self.concurrency,
         )  # fmt: skip
 
     def _of(self, meter: Meter, extract: Extract) -> MeterFold:

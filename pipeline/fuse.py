@@ -28,9 +28,13 @@ class Fuse:
     def trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Called by httpcore; remembers the newest socket, plain or TLS."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._socket = info["return_value"].get_extra_info("socket")
-            if self.blown:
-                self._blow()
+            self.hold(info["return_value"].get_extra_info("socket"))
+
+    def hold(self, newest: socket.socket | None) -> None:
+        """Shut this socket down when the time is over, or at once where it is."""
+        self._socket = newest
+        if self.blown:
+            self._blow()
 
     def _blow(self) -> None:
         self.blown = True

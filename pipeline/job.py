@@ -2,9 +2,8 @@
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
@@ -13,7 +12,7 @@ from pipeline import __version__
 from pipeline.errors import CarbonEtlError, ConfigError, SchemaError, SinkError, StoreFull, StoreUnwritable
 from pipeline.report import RunReport
 from pipeline.settings import Settings
-from pipeline.sinks import views
+from pipeline.sinks.opening import open_warehouse
 from pipeline.sinks.partitions import OnEffect, nothing
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.sources.market import declarations
@@ -73,6 +72,7 @@ class Job:
     on_progress: Callable[[str, int, int], None] = _silent
     on_effect: OnEffect = nothing
     workers: Workers = Workers()
+    _opened: list[Warehouse] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def begin(self, command: str) -> RunReport:
         """The report of a command that begins now, with a name no other has."""
@@ -80,12 +80,18 @@ class Job:
         return RunReport(f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}", command, started, self.dry_run)
 
     def warehouse(self) -> Warehouse:
-        """The config's warehouse."""
-        return Warehouse(Path(self.settings.warehouse.path), self.on_effect)
+        """The config's warehouse, opened once.
+
+        Raises:
+            ConfigError, SinkError, SchemaError: see `open_warehouse`.
+        """
+        if not self._opened:
+            self._opened.append(open_warehouse(self.settings.warehouse, self.env, self.on_effect))
+        return self._opened[0]
 
     def elsewhere(self) -> "Job":
         """The same for another process, which may stand in another folder; its days show no progress."""
-        warehouse = self.settings.warehouse.model_copy(update={"path": str(self.warehouse().root)})
+        warehouse = self.settings.warehouse.model_copy(update=self.warehouse().location())
         return replace(self, settings=self.settings.model_copy(update={"warehouse": warehouse}), on_progress=_silent)
 
     def finish(self, warehouse: Warehouse, report: RunReport, began: float) -> RunReport:
@@ -113,7 +119,7 @@ class Job:
         try:
             warehouse.append("runs", pa.Table.from_pylist([row], RUNS), report.run_id, now.date())
             warehouse.compact(self.clock)
-            views.refresh_database(warehouse.root)
+            warehouse.refresh_database()
         except (SchemaError, SinkError) as error:
             _tell(report, error)
         return report

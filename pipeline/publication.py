@@ -17,6 +17,7 @@ from pipeline.occasions import Asked, believed_hours, correction_utc, hours_to_p
 from pipeline.plan import PRUNED
 from pipeline.report import ClusterOutcome, RunReport, StoreOutcome
 from pipeline.settings import Settings
+from pipeline.sinks.marginal_hours import marginal_series
 from pipeline.sinks.older_hours import OlderHours
 from pipeline.sinks.plans import of_hours
 from pipeline.sinks.publish import PublishedHour, PublishReport, publish
@@ -28,7 +29,8 @@ from pipeline.sinks.totals import is_first_today, strays
 from pipeline.sinks.unread_store import open_store
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import HOURS
-from pipeline.transforms.series import Key, hour_series
+from pipeline.transforms.detail_series import published_hour
+from pipeline.transforms.series import Key
 from pipeline.window import Clock
 
 
@@ -82,7 +84,9 @@ def _publish(
     believed = believed_hours(store, revisions, known) if is_first_today(warehouse.root, now) else []
     due = hours_to_publish(store, revisions, known, asked, _strays(store, warehouse, believed, outcome))
     occasions = {hour: occasion(hour, known.get(hour), now, asked) for hour in due}
-    wanted = _Wanted(warehouse, cluster, due, settings.publish.max_series)
+    is_marginal = settings.marginal.zones or settings.cluster(cluster).intensity.watttime
+    marginal = marginal_series(warehouse.root, cluster, due) if is_marginal else {}
+    wanted = _Wanted(warehouse, cluster, due, settings.publish.max_series, marginal)
     done = publish(store, wanted, [cluster], report.run_id, occasions, dry_run=report.dry_run)
     older = OlderHours(store, warehouse.root, cluster, occasions, report.run_id, report.dry_run)
     if store.settings.publish == "blocks" and done.horizon is not None:
@@ -110,17 +114,32 @@ def _strays(store: Store, warehouse: Warehouse, believed: list[datetime], outcom
 class _Wanted(Mapping[datetime, Mapping[Key, float]]):
     """Hours to their samples, made when they are looked up; those of one day are kept."""
 
-    def __init__(self, warehouse: Warehouse, cluster: str, hours: list[datetime], max_series: int) -> None:
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        cluster: str,
+        hours: list[datetime],
+        max_series: int,
+        marginal: Mapping[datetime, Mapping[Key, float]],
+    ) -> None:
         self._warehouse = warehouse
         self._cluster = cluster
         self._hours = dict.fromkeys(hours)
         self._max_series = max_series
+        self._marginal = marginal
         self._day = lru_cache(maxsize=1)(self._samples_of_day)
 
     def _samples_of_day(self, day: date) -> dict[datetime, Mapping[Key, float]]:
-        rows = self._warehouse.read_day("emissions", self._cluster, day)
-        hours = (hour for hour in self._hours if hour.date() == day)
-        return {hour: hour_series(of_hours(rows, [hour]), self._max_series) for hour in hours}
+        stored = {
+            table: self._warehouse.read_day(table, self._cluster, day)
+            for table in ("emissions", "node_energy", "processes")
+        }
+        found: dict[datetime, Mapping[Key, float]] = {}
+        for hour in (hour for hour in self._hours if hour.date() == day):
+            of_hour = {table: of_hours(rows, [hour]) for table, rows in stored.items()}
+            samples = published_hour(**of_hour, max_series=self._max_series)
+            found[hour] = {**samples, **self._marginal.get(hour, {})}
+        return found
 
     def __getitem__(self, hour: datetime) -> Mapping[Key, float]:
         if hour not in self._hours:

@@ -21,6 +21,7 @@ from pipeline.publication import publish_cluster
 from pipeline.refresh import PueRefresh, Refresh
 from pipeline.report import ClusterOutcome, RunReport
 from pipeline.sinks.commits import State
+from pipeline.sinks.table_checks import check_conservation
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
 from pipeline.site import Site, open_site
 from pipeline.sources.grid import yearly
@@ -35,17 +36,26 @@ PRICE_COLUMNS = (
     "intensity_zone", "intensity_provider", "intensity_factor_type", "intensity_basis", "intensity_quality",
     "intensity_updated_utc", "emissions_gco2e",
 )  # fmt: skip
+AT_ODDS = (
+    "their joules are not those of node_energy, for a run was killed between the two: `carbon-etl repair` folds them "
+    "while raw samples last"
+)
 
 
 @dataclass(frozen=True)
 class Priced:
-    """One hour that has figures, as `hours` shows it."""
+    """One hour that has figures, as `hours` shows it.
+
+    Attributes:
+        is_torn: a killed run left its tables at different commits.
+    """
 
     hour_utc: datetime
     state: State
     reason: str | None
     priced_utc: datetime
     config_digest: str
+    is_torn: bool = False
 
     @property
     def fold_digest(self) -> str:
@@ -61,9 +71,11 @@ class Priced:
 def priced_hours(warehouse: Warehouse, cluster: str) -> list[Priced]:
     """The cluster's hours that have figures, in time order."""
     names = ("hour_utc", "state", "reason", "priced_utc", "config_digest")
-    rows = warehouse.hours(cluster)
+    torn, rows = warehouse.torn_hours(cluster), warehouse.hours(cluster).to_pylist()
     return [
-        Priced(*(row[name] for name in names)) for row in rows.to_pylist() if row["state"] in ("complete", "partial")
+        Priced(**{name: row[name] for name in names}, is_torn=row["hour_utc"] in torn)
+        for row in rows
+        if row["state"] in ("complete", "partial")
     ]
 
 
@@ -137,16 +149,16 @@ def _chosen(
 
 
 def settling(site: Site, warehouse: Warehouse, known: list[Priced], fresh: Fresh, now: datetime) -> list[Priced]:
-    """The hours priced under this configuration that newer vintages overtook; others wait for `reprice --since`."""
+    """Torn hours, and those priced under this configuration that newer vintages overtook; others wait for `--since`."""
     mine = [hour for hour in known if hour.price_digest == site.prices.digest]
     if not mine:
-        return []
+        return [hour for hour in known if hour.is_torn]
     window = Window(mine[0].hour_utc, mine[-1].hour_utc + HOUR)
     vintages = pa.concat_tables([site.prices.held(warehouse, window), fresh.vintages])
     pues = pa.concat_tables([site.prices.held_pues(warehouse, window), fresh.pues])
     carried = warehouse.hours_of_quality(site.name, CARRIED)
     found = overtaken(mine, vintages, pues, carried, now)
-    return [hour for hour in mine if hour.hour_utc in found]
+    return [hour for hour in known if hour.is_torn or hour.hour_utc in found]
 
 
 @dataclass(frozen=True)
@@ -185,15 +197,21 @@ class Repricing:
 
     def _price_day(self, day: date, fold_digest: str, hours: Sequence[Priced], known: Known) -> None:
         name, now, outcome = self.site.name, self.job.clock.now(), self.outcome
-        torn = set() if self.job.dry_run else set(self.warehouse.recover(name, day, now, self.run_id).torn_hours)
-        states = {hour.hour_utc: hour for hour in hours if hour.hour_utc not in torn}  # a torn hour is folded again
-        rows = _of(self.warehouse.read_day("emissions", name, day), set(states))
-        priced, refused = self.site.prices.price(rows.drop_columns(list(PRICE_COLUMNS)), known, now)
+        if not self.job.dry_run:
+            self.warehouse.recover(name, day, now, self.run_id)
+        states = {hour.hour_utc: hour for hour in hours}
+        rows, nodes = (
+            _of(self.warehouse.read_day(table, name, day), set(states)) for table in ("emissions", "node_energy")
+        )
+        at_odds = _at_odds(rows, nodes, set(states))
+        rows = _of(rows.drop_columns(list(PRICE_COLUMNS)), set(states) - at_odds)
+        priced, refused = self.site.prices.price(rows, known, now)
+        refused |= dict.fromkeys(at_odds, AT_ODDS)
         outcome.warnings += sorted({f"{day}: hours keep their figures: {reason}" for reason in refused.values()})
         kept = set(states) - set(refused)
         tables = DayTables(
             _of(priced.select(EMISSIONS.names), kept),
-            _of(self.warehouse.read_day("node_energy", name, day), kept),
+            _of(nodes, kept),
             _of(self.warehouse.quarantine(name, day), kept),
         )
         commits = [HourCommit(hour, states[hour].state, states[hour].reason) for hour in sorted(kept)]
@@ -205,6 +223,17 @@ class Repricing:
         outcome.add_repriced(len(kept), result.revised)
         outcome.hours_rewritten += len(result.rewritten)
         outcome.hours_unchanged += len(kept) - len(result.rewritten)
+
+
+def _at_odds(rows: pa.Table, nodes: pa.Table, hours: set[datetime]) -> set[datetime]:
+    """Those of the hours whose rows do not add up to what nodes metered: a killed run tore them between two folds."""
+    try:
+        check_conservation(rows, nodes)
+    except SchemaError:
+        if len(hours) == 1:
+            return hours
+        return set().union(*(_at_odds(_of(rows, {hour}), _of(nodes, {hour}), {hour}) for hour in hours))
+    return set()
 
 
 def _of(rows: pa.Table, hours: set[datetime]) -> pa.Table:

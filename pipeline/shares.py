@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pipeline.samples import Int64s, Transport
-from pipeline.sources.meters import kepler
-from pipeline.sources.meters.kepler_nodes import Group, packed, read_nodes
+from pipeline.sources.concurrency import one_ahead
+from pipeline.sources.meters import kepler, kepler_gpus
+from pipeline.sources.meters.kepler_nodes import Group, Nodes, packed, read_nodes
 from pipeline.sources.prometheus.selectors import Matcher
 from pipeline.sources.slabs import Share, Shares, Slab
 from pipeline.starts import Starts
@@ -17,9 +18,10 @@ from pipeline.transforms.plausibility import Ceilings
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import HOUR, Window
 
-MOST_SAMPLES = 4_000_000  # kept at a time, 16 bytes each
+MOST_SAMPLES = 4_000_000  # of hours that are read together, 16 bytes each
+PORTION_SAMPLES = 1_000_000  # of nodes that are read together; while they are folded, as many more are read
 FOLD_SAMPLES = 300_000  # folded at a time: arrays of so many fit a processor's cache
-A_SCRAPE = 200  # series of workloads beside one of a node, until the first nodes have told how many there are
+A_SCRAPE = 50  # series of workloads beside one of a node, until the first nodes have told how many there are
 
 
 class Extract(NamedTuple):
@@ -36,6 +38,7 @@ class Extract(NamedTuple):
         processes: whether series of processes are read.
         unshared: where series are that name no node, if `transport` shows those of some nodes only.
         anyone_ms: when any node was seen, if `transport` shows some only.
+        concurrency: how many questions may wait for an answer at a time.
     """
 
     transport: Transport
@@ -48,6 +51,7 @@ class Extract(NamedTuple):
     processes: bool = True
     unshared: Transport | None = None
     anyone_ms: Int64s | None = None
+    concurrency: int = 1
 
     @property
     def start_ms(self) -> int:
@@ -70,51 +74,75 @@ class Extract(NamedTuple):
 
 
 def by_hours(extract: Extract) -> Iterator[Extract]:
-    """Hour by hour; neighbours, which look at the same samples, are read together as far as there is room."""
-    left, count = list(extract.window.hours()), 1
+    """Hour by hour; neighbours, which look at the same samples, are read together as far as there is room.
+
+    What was asked for of the first hours is asked for of later ones at once.
+    """
+    left, count, selectors = list(extract.window.hours()), 1, list[str]()
     while left:
         together = extract._replace(window=Window(left[0], left[:count][-1] + HOUR))
         left, slab = left[count:], together.slab()
+        slab.fill(selectors, extract.concurrency)
         yield from (together._replace(transport=slab, window=Window.of_hour(h)) for h in together.window.hours())
+        selectors = slab.selectors
         room_ms = MOST_SAMPLES / max(slab.samples, 1) * (together.end_ms - together.start_ms)
         count = max(1, int((room_ms - 2 * extract.max_gap_ms) / MS_PER_HOUR))
+
+
+class Portion(NamedTuple):
+    """Some nodes, read: where from, what there is, and whose it is."""
+
+    extract: Extract
+    slab: Slab
+    groups: Sequence[Group]
 
 
 def by_nodes(extract: Extract) -> Iterator[Extract]:
     """Kepler's nodes, some at a time, all hours of each.
 
-    What is read at once grows with these and not with the cluster; it is folded in smaller parts.
+    What is read at once grows with these and not with the cluster; it is folded in smaller parts, while the next nodes
+    are read.
     """
     nodes = read_nodes(*extract.asked)
-    extract = extract._replace(anyone_ms=nodes.stamps_ms)
-    left, per_scrape = nodes.groups, float(A_SCRAPE)
-    while left:
-        now = next(packed(left, MOST_SAMPLES / per_scrape))
-        left = left[len(now) :]
-        narrow = [nodes.only(now)] if len(now) < len(nodes.groups) else []
-        own = extract._replace(matchers=(*narrow, *extract.matchers))
-        slab = own.slab()
-        yield from _folds(own, slab, now, per_scrape)
-        per_scrape = _per_scrape(slab, now)
     if not nodes.groups:
         yield extract
-    elif narrow:
+        return
+    extract, apart = extract._replace(anyone_ms=nodes.stamps_ms), False
+    portions = _portions(extract, nodes)
+    for portion in one_ahead(portions) if extract.concurrency > 1 else portions:
+        apart = len(portion.groups) < len(nodes.groups)
+        yield from _folds(portion)
+    if apart:
         yield extract._replace(matchers=(nodes.none(), *extract.matchers))
 
 
-def _folds(extract: Extract, slab: Slab, groups: Sequence[Group], per_scrape: float) -> Iterator[Extract]:
-    """A slab's nodes, some at a time: the first few make it read what there is, and so tell how many may follow."""
-    shares, left = Shares(slab, kepler.nodes_of, _named(groups)), groups
+def _portions(extract: Extract, nodes: Nodes) -> Iterator[Portion]:
+    """All nodes, as many at a time as fit: the first few, read, tell how many may follow."""
+    left, per_scrape, concurrency = nodes.groups, float(A_SCRAPE), extract.concurrency
     while left:
-        now = next(packed(left, FOLD_SAMPLES / per_scrape))
-        share = Share(shares, _named(now), others=left is groups)
+        now = next(packed(left, PORTION_SAMPLES / per_scrape))
+        left = left[len(now) :]
+        narrow = [nodes.only(now)] if len(now) < len(nodes.groups) else []
+        own = extract._replace(matchers=(*narrow, *extract.matchers))
+        portion = Portion(own, own.slab(), now)
+        asked = kepler.asked_for(own.matchers, own.level, processes=own.processes)
+        portion.slab.fill([*asked, kepler_gpus.asked_for(own.matchers)], concurrency)
+        per_scrape, concurrency = _per_scrape(portion), 1  # for the later ones nobody waits
+        yield portion
+
+
+def _folds(portion: Portion) -> Iterator[Extract]:
+    """Its nodes, some at a time; what names no node goes with the first."""
+    extract, slab, left = portion
+    shares, per_scrape = Shares(slab, kepler.nodes_of, _named(left)), _per_scrape(portion)
+    for now in packed(left, FOLD_SAMPLES / per_scrape):
+        share = Share(shares, _named(now), others=now[0] is left[0])
         yield extract._replace(transport=share, unshared=slab)
-        left, per_scrape = left[len(now) :], _per_scrape(slab, groups)
 
 
 def _named(groups: Sequence[Group]) -> list[str]:
     return [node for group in groups for node in group.nodes]
 
 
-def _per_scrape(slab: Slab, groups: Sequence[Group]) -> float:
-    return max(1.0, slab.samples / sum(group.scrapes for group in groups))
+def _per_scrape(portion: Portion) -> float:
+    return max(1.0, portion.slab.samples / sum(group.scrapes for group in portion.groups))

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from pipeline.extraction import MOST_HOURS, Fold, MeterFold, first_window, read_known
 from pipeline.meters import METERS, Meter, meters_on
 from pipeline.prices import Prices, open_prices
 from pipeline.settings import ClusterSettings, Settings
+from pipeline.sources.concurrency import at_once
 from pipeline.sources.meters import platform
 from pipeline.sources.prometheus.bulk import BulkServer
 from pipeline.sources.prometheus.reach import oldest_sample_ms
@@ -19,7 +21,7 @@ from pipeline.transforms.accounting import Group, choose
 from pipeline.transforms.energy import NOTHING, Energy, join
 from pipeline.transforms.platform import NodeHour, PlatformReading, checked, fold_platform, scaled
 from pipeline.transforms.plausibility import Ceilings
-from pipeline.transforms.replicas import Accounted, ServerEnergy, best_read, join_servers, with_skews
+from pipeline.transforms.replicas import Accounted, best_read, join_meters, with_skews
 from pipeline.transforms.scopes import Host, counted_once
 from pipeline.transforms.sheet import FoldRules
 from pipeline.units import MS_PER_HOUR
@@ -86,10 +88,10 @@ class Site:
         Raises:
             SourceError: a shard does not answer.
         """
-        signs = [sign for meter in self.meters for sign in meter.signs]
 
         def ask(server: BulkServer) -> list[int | None]:
-            return [oldest_sample_ms(server, sign, server.matchers, to_ms(now)) for sign in signs]
+            oldest = partial(oldest_sample_ms, server, matchers=server.matchers, now_ms=to_ms(now))
+            return at_once([partial(oldest, sign) for meter in self.meters for sign in meter.signs], server.concurrency)
 
         found = [stamp for _, stamps in self.servers.each(ask) for stamp in stamps]
         return min((stamp for stamp in found if stamp is not None), default=None)
@@ -138,12 +140,11 @@ class Site:
 
     def _fold(self, window: Window) -> Fold:
         known = read_known(self.servers, window, self.rules.max_gap_ms)
-        return Fold(window, self.rules, self.ceilings, self.settings, known)
+        return Fold(window, self.rules, self.ceilings, self.settings, known, self.server.concurrency)
 
     def _read_on(self, server: BulkServer, window: Window) -> list[Meter]:
         """Configured meters of which a server has samples that the fold of some hours may look at."""
-        gap_ms = self.rules.max_gap_ms
-        there = meters_on(server, window.start_ms - gap_ms - 1, window.end_ms + gap_ms)
+        there = meters_on(server, window.start_ms - self.rules.max_gap_ms - 1, window.end_ms + self.rules.max_gap_ms)
         return [meter for meter in self.meters if meter in there]
 
     def joined(self, window: Window) -> dict[str, Accounted]:
@@ -163,15 +164,7 @@ class Site:
 
     def join(self, answers: Iterable[tuple[int, Mapping[str, Energy]]]) -> dict[str, Accounted]:
         """Every meter by all servers that answered, from each one's number and energies."""
-        parts: dict[str, list[ServerEnergy]] = {}
-        for number, energies in answers:
-            for name, energy in energies.items():
-                parts.setdefault(name, []).append(ServerEnergy(number, self.servers.shard_of[number], energy))
-        return {
-            meter.name: join_servers(parts[meter.name], self.servers.names)
-            for meter in self.meters
-            if meter.name in parts
-        }
+        return join_meters(answers, [meter.name for meter in self.meters], self.servers.shard_of, self.servers.names)
 
     def fold_hours(self, hours: Sequence[datetime], oldest_ms: int) -> Energy:
         """Energy of some hours in time order; those that end before the oldest sample are not asked for.

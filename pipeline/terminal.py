@@ -84,6 +84,14 @@ def tell(*lines: str, err: bool = False) -> None:
         typer.echo(visible(line), err=err)
 
 
+def hand_over(text: str) -> None:
+    """A document on stdout: in UTF-8 as it is to a file or a pipe, but on a terminal as `tell` has it."""
+    if sys.stdout.isatty():
+        tell(*text.splitlines())
+    else:
+        typer.echo(text.encode(), nl=False)
+
+
 def print_findings(findings: "Iterable[Finding]", failed: int = FAILED) -> None:
     """One line a finding, as it comes, then the end of the command: 0, or `failed` where one is serious."""
     from rich.console import Console

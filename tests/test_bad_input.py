@@ -188,7 +188,7 @@ def test_a_time_that_is_none(start: str, end: str, says: str, product: Product) 
         ('grid_zone = "DE"', 'cloud = "aws"\nregion = "eu-centrall-1"', "did you mean 'eu-central-1'?"),
         ("pue = 1.2", "", "clusters.0.pue is missing: there is no silent default, write pue = 1.2"),
         ("pue = 1.2", "pue = 1.2\nenergy_stepp = 1", "unknown key clusters.0.energy_stepp: did you mean 'energy_step'"),
-        ('path = "{warehouse}"', 'path = "s3://bucket/prefix"', "object stores are not supported in this version"),
+        ('path = "{warehouse}"', 'path = "gs://bucket/prefix"', "give a folder, or s3://bucket/prefix"),
         ('prometheus_url = "{url}"', 'prometheus = [{{url="{url}"}}, {{url="{url}"}}]', "twice, with one selector"),
         ('prometheus_url = "{url}"', "prometheus = []", "prometheus is empty: say where its samples are"),
         ('prometheus_url = "{url}"', 'prometheus_url = "http://u:s3cret@h"', "credentials do not belong in an address"),

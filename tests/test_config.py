@@ -71,6 +71,7 @@ horizon = "2h"
 timeout_seconds = 3.5
 retry_seconds = 0
 max_response_mb = 64
+concurrency = 2
 """
 SMALL = """
 [[clusters]]
@@ -109,7 +110,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert settings.energy.max_gap_ms == 300_000
     assert settings.energy.settle == timedelta(minutes=7)
     assert (settings.publish.max_series, settings.publish.horizon) == (100, timedelta(hours=2))
-    assert (settings.http.timeout_seconds, settings.http.retry_seconds, settings.http.max_response_mb) == (3.5, 0, 64)
+    http = settings.http
+    assert (http.timeout_seconds, http.retry_seconds, http.max_response_mb, http.concurrency) == (3.5, 0, 64, 2)
 
 
 def test_a_clusters_intensity_replaces_providers_and_merges_the_rest(tmp_path: Path) -> None:

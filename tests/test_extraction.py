@@ -83,7 +83,7 @@ def test_hours_folded_together_have_the_rows_of_each_alone(
 def test_nodes_that_do_not_fit_together_are_asked_for_some_at_a_time(
     site: Site, alone: Energy, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(shares, "MOST_SAMPLES", most)
+    monkeypatch.setattr(shares, "PORTION_SAMPLES", most)
     asked = requests(site, monkeypatch)
     assert differences(alone, site.fold_hours(HOURS, 0)) == []
     pods = [one for one in asked if one.startswith("kepler_pod_cpu_joules_total")]

@@ -266,4 +266,3 @@ def test_without_kube_state_metrics_nothing_is_known(store: RealStore, asked: As
     assert known.presence is None
     assert [started(known, *within_hour(hour)) for hour in WINDOW.hours()] == [{}] * HOURS
     assert {owners.of("u1", "ns1", "db-0").source for owners in known.owners} == {"guessed"}
-    assert len({id(owners) for owners in known.owners}) == 1, "hours of which the same is known share it"

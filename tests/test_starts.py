@@ -11,7 +11,7 @@ AROUND = [[1.0, 2.0, 3.0, 4.0, np.nan], [np.nan, 20.0, np.nan, np.nan, np.nan]] 
 
 
 def start(pod: str, begin_ms: int, end_ms: int, starts: Starts | None = None) -> float:
-    starts = starts or Starts(FIRST, {"a": 0, "b": 1}, np.array(AROUND))
+    starts = starts or Starts(FIRST, {"a": 0, "b": 1}, np.array(AROUND).T)
     of = starts.of(starts.rows([pod]), np.array([FIRST + begin_ms]), np.array([FIRST + end_ms]))
     return float(of[0])
 

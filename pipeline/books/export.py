@@ -17,6 +17,7 @@ from pyarrow import csv
 
 from pipeline.books.verification import stored_days
 from pipeline.errors import ConfigError
+from pipeline.sinks.answers import COMPUTED
 from pipeline.sinks.partitions import store_errors
 from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import Warehouse
@@ -25,7 +26,7 @@ from pipeline.window import Window
 
 Format: TypeAlias = Literal["csv", "parquet"]
 Exported: TypeAlias = Literal["emissions", "emissions_daily", "node_energy", "processes"]
-FORMULA = "^([=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"  # what a spreadsheet computes instead of showing, full width too
+FORMULA = f"^([{COMPUTED}])"
 MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 

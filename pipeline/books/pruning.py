@@ -16,7 +16,7 @@ from pipeline.books.verification import PRUNED_KEY, day_faults, of_day, stored_d
 from pipeline.errors import ConfigError, SchemaError
 from pipeline.job import LOCK_SECONDS, Job
 from pipeline.sinks.commits import FOOTER_KEY
-from pipeline.sinks.partitions import partition_path, read_footer, replace_partition, store_errors
+from pipeline.sinks.partitions import partition_path, read_footer
 from pipeline.sinks.plans import hours_rows
 from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import Warehouse
@@ -128,19 +128,17 @@ def _prune(job: Job, warehouse: Warehouse, pruned: Pruned, day: date, run_id: st
     pruned.rows_after += left.num_rows
     if not job.dry_run:
         metadata = {FOOTER_KEY: footer, PRUNED_KEY: job.clock.now().isoformat()}
-        _replace(job, warehouse, pruned.cluster, day, left.replace_schema_metadata(metadata), run_id)
+        _replace(job.clock.now(), warehouse, pruned.cluster, day, left.replace_schema_metadata(metadata), run_id)
     return None
 
 
-def _replace(job: Job, warehouse: Warehouse, cluster: str, day: date, left: pa.Table, run_id: str) -> None:
+def _replace(now: datetime, warehouse: Warehouse, cluster: str, day: date, left: pa.Table, run_id: str) -> None:
     """First `hours` says that nothing is to be made of the hours any more; the emissions file is the commit."""
-    root, now = warehouse.root, job.clock.now()
     noted = [row for row in warehouse.hours(cluster, of_day(day)).to_pylist() if row["revision"] is not None]
     told = {"state": plan.PRUNED, "reason": "pruned to the sums of its day", "written_utc": now}
     warehouse.append("hours", hours_rows(row | told for row in noted), run_id, now.date())
-    with store_errors(root):
-        partition_path(root, "processes", cluster, day).unlink(missing_ok=True)
-    replace_partition(root, "emissions", cluster, day, left, job.on_effect)
+    warehouse.remove_day("processes", cluster, day)
+    warehouse.replace_day("emissions", cluster, day, left)
 
 
 def _cut_by_closings(warehouse: Warehouse, cluster: str) -> set[date]:

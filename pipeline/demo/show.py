@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.books.periods import Period
 from pipeline.config import load
 from pipeline.demo.binaries import find_prometheus
 from pipeline.demo.fleet import simulate
@@ -18,12 +19,15 @@ from pipeline.demo.servers import RunningServer, free_port, start_prometheus
 from pipeline.demo.spec import demo_fleet
 from pipeline.errors import ConfigError
 from pipeline.job import Job
+from pipeline.period_report.formats import FORMATS, write_whole
+from pipeline.period_report.gathering import gather
 from pipeline.plan import last_closed
 from pipeline.run import run
 from pipeline.sinks.sql import run_query
 from pipeline.window import HOUR, Clock, Window
 
 MARKER = ".carbon-etl-demo"
+REPORT = "report.html"
 ZONE = "DEMO"
 CONFIG = """\
 # Written by `carbon-etl demo`. The grid intensity is made up; everything else is what a real cluster would use.
@@ -82,6 +86,8 @@ def show(folder: Path, *, keep: bool, env: Mapping[str, str], clock: Clock, cons
         step(f"a Prometheus with them at {server.url}")
         report = run(Job(load(config, env), env, clock), ["demo"], window)
         step("the pipeline: read, fold, reconcile, price, write, publish")
+        _report(folder, Window(end - 24 * HOUR, end), clock)
+        step("the report of the second day against the first")
         console.print()
         console.print(_namespaces(folder / "warehouse"))
         console.print(_workloads(folder / "warehouse"))
@@ -154,9 +160,15 @@ def _workloads(warehouse: Path) -> Table:
     return table
 
 
+def _report(folder: Path, day: Window, clock: Clock) -> None:
+    figures = gather(folder / "warehouse", Period("demo", day), None, ["demo"], clock.now())
+    write_whole(folder / REPORT, FORMATS["html"](figures))
+
+
 def _say_where(console: Console, folder: Path, server: RunningServer, *, keep: bool) -> None:
     dashboard = Path(__file__).parents[2] / "dashboards" / "overview.json"
     places = {
+        "report": f"{folder / REPORT} (open it in a browser)",
         "parquet": folder / "warehouse",
         "DuckDB views": folder / "warehouse" / "carbon.duckdb",
         "config": folder / "carbon-etl.toml",

@@ -40,7 +40,8 @@ class DaskCluster:
     def __enter__(self) -> "DaskCluster":
         logging.getLogger("distributed").setLevel(logging.ERROR)  # what its parts say of their own lives is no news
         with ExitStack() as ends:
-            self._witness = ends.enter_context(_witness(Path(self._job.settings.warehouse.path)))
+            warehouse = self._job.settings.warehouse
+            self._witness = None if warehouse.is_object_store else ends.enter_context(_witness(Path(warehouse.path)))
             self._tasks = ends.enter_context(_tasks(self._job))
             self._ends = ends.pop_all()
         return self
@@ -67,7 +68,7 @@ class DaskCluster:
             yield _outcome(ended, busy.pop(ended))
 
 
-def attempt(job: Job, day: Day, version: str, witness: Path) -> DayOutcome:
+def attempt(job: Job, day: Day, version: str, witness: Path | None) -> DayOutcome:
     """The task: a day at a desk of its own.
 
     Raises:
@@ -75,7 +76,7 @@ def attempt(job: Job, day: Day, version: str, witness: Path) -> DayOutcome:
     """
     if version != __version__:
         raise ConfigError(f"a Dask worker has carbon-etl {__version__}, this command is {version}: let them be equal")
-    if not witness.exists():
+    if witness is not None and not witness.exists():
         raise ConfigError(
             f"a Dask worker does not see {witness.parent.parent}: the warehouse must be one folder, under one path, "
             "for this command and for every worker"

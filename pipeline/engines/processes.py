@@ -128,10 +128,10 @@ def _serve(pipe: Connection, job: Job) -> None:
     while True:
         try:
             day = pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
         outcome = desk.attempt(day)
-        with suppress(BrokenPipeError):  # nobody is left to be told
+        with suppress(ConnectionError):  # nobody is left to be told
             pipe.send(outcome)
 
 

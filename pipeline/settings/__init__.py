@@ -14,6 +14,8 @@ from pipeline.settings.energy import EnergySettings
 from pipeline.settings.intensity import IntensitySettings
 from pipeline.settings.market import MarginalSettings, MarketSettings
 from pipeline.settings.servers import HttpSettings, PrometheusEndpoint, PublishSettings, StoreSettings
+from pipeline.settings.teams import TeamsSettings
+from pipeline.settings.warehouse import WarehouseSettings
 
 __all__ = [
     "ClosingSettings",
@@ -30,18 +32,6 @@ __all__ = [
 ]
 
 
-class WarehouseSettings(Part):
-    """Where the parquet tables live."""
-
-    path: str = "warehouse"
-
-    @model_validator(mode="after")
-    def _local(self) -> Self:
-        if "://" in self.path:
-            raise ValueError(f"{self.path}: object stores are not supported in this version: give a local folder")
-        return self
-
-
 class Settings(Part):
     """The whole configuration."""
 
@@ -55,6 +45,7 @@ class Settings(Part):
     publish: PublishSettings = PublishSettings()
     http: HttpSettings = HttpSettings()
     closing: ClosingSettings = ClosingSettings()
+    teams: TeamsSettings | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -76,6 +67,15 @@ class Settings(Part):
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{what} name used twice: {twice[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _notes_are_kept(self) -> Self:
+        """What is noted of a store in files beside the tables has no place in an object store."""
+        for store in self.remote_write:
+            if self.warehouse.is_object_store and (store.query_url == "none" or store.publish == "blocks"):
+                why = 'query_url = "none"' if store.query_url == "none" else 'publish = "blocks"'
+                raise ValueError(f"store {store.name}: {why} keeps files: give warehouse.path a folder")
         return self
 
     def cluster(self, name: str) -> ClusterSettings:

@@ -96,3 +96,4 @@ class HttpSettings(Part):
     timeout_seconds: Annotated[float, Field(gt=0)] = 30.0
     retry_seconds: Annotated[float, Field(ge=0)] = 60.0
     max_response_mb: Annotated[int, Field(ge=1)] = 512
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4

@@ -7,11 +7,11 @@ stored twice, pandas cannot open the folder.
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 UNWRITABLE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ELOOP,
 }  # fmt: skip
+MAKE_ROOM = "free space or move the warehouse, then run again"
 
 
 def nothing(_effect: str) -> None:
@@ -57,13 +58,10 @@ def read_partition(root: Path, table: str, cluster: str, day: date) -> pa.Table:
         SchemaError: the file is damaged or holds what its table does not know.
     """
     schema, path = REPLACED_TABLES[table], partition_path(root, table, cluster, day)
-    with store_errors(path):
-        try:
-            source = path.open("rb")
-        except FileNotFoundError:
+    with _opened(path) as source:
+        if source is None:
             return schema.empty_table()
-        with source, damage(path):
-            rows = pq.ParquetFile(source).read()
+        rows = pq.ParquetFile(source).read()
     check_version(path, rows.schema)
     rows = rows.replace_schema_metadata(None).append_column("cluster", pa.array([cluster] * rows.num_rows, pa.string()))
     for field in schema:
@@ -87,14 +85,32 @@ def check_version(path: Path, schema: pa.Schema) -> None:
 
 def read_footer(path: Path, key: str) -> str | None:
     """One entry of a parquet file's key-value metadata; None without the file or the entry."""
+    with _opened(path) as source:
+        value = None if source is None else (pq.read_metadata(source).metadata or {}).get(key.encode())
+    return None if value is None else value.decode()
+
+
+def read_columns(path: Path, names: Sequence[str]) -> pa.Table | None:
+    """Some columns of a parquet file; None without the file.
+
+    Raises:
+        SchemaError: the file is damaged.
+    """
+    with _opened(path) as source:
+        return None if source is None else pq.ParquetFile(source).read(columns=list(names))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO | None]:
+    """A file to be read; None where there is none."""
     with store_errors(path):
         try:
             source = path.open("rb")
         except FileNotFoundError:
-            return None
+            yield None
+            return
         with source, damage(path):
-            value = (pq.read_metadata(source).metadata or {}).get(key.encode())
-    return None if value is None else value.decode()
+            yield source
 
 
 def replace_partition(root: Path, table: str, cluster: str, day: date, rows: pa.Table, on_effect: OnEffect) -> None:
@@ -140,9 +156,7 @@ def store_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno in FULL:
-            raise StoreFull(
-                f"cannot write {path}: {reason}; free space or move the warehouse, then run again"
-            ) from error
+            raise StoreFull(f"cannot write {path}: {reason}; {MAKE_ROOM}") from error
         if error.errno in UNWRITABLE:
             raise StoreUnwritable(
                 f"cannot use {path}: {reason}; make it writable for this user or set warehouse.path"

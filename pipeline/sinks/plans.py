@@ -15,6 +15,8 @@ from pipeline.tables import EMISSIONS_KEY, HOURS, NODE_ENERGY_KEY, TIMESTAMP
 
 KEYS = {"emissions": EMISSIONS_KEY, "node_energy": NODE_ENERGY_KEY, "processes": PROCESSES_KEY}
 
+STAMP = ["hour_utc", *WHO_AND_WHEN]
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -26,19 +28,7 @@ class Stored:
 
     def torn_hours(self) -> set[datetime]:
         """Hours whose node_energy or processes rows are not of the commit that emissions carries."""
-        torn = set()
-        for name in ("node_energy", "processes"):
-            stamps = (
-                self.tables[name]
-                .select(["hour_utc", *WHO_AND_WHEN])
-                .group_by(["hour_utc", *WHO_AND_WHEN])
-                .aggregate([])
-            )
-            for row in stamps.to_pylist():
-                commit = self.commits.get(row["hour_utc"])
-                if commit is None or (commit.run_id, commit.revision) != (row["run_id"], row["revision"]):
-                    torn.add(row["hour_utc"])
-        return torn
+        return hours_of_others([self.tables[name] for name in ("node_energy", "processes")], self.commits)
 
     def next_revision(self, hour: datetime) -> int:
         """0 for an hour never committed, else one more than the greatest known."""
@@ -54,6 +44,17 @@ class Plan:
     rewritten: Mapping[datetime, int]
     kept: tuple[datetime, ...]
     noted: tuple[datetime, ...]
+
+
+def hours_of_others(tables: Iterable[pa.Table], commits: Mapping[datetime, Commit]) -> set[datetime]:
+    """Hours of which any of the tables has rows of another commit than these, by STAMP."""
+    torn = set()
+    for rows in tables:
+        for row in rows.select(STAMP).group_by(STAMP).aggregate([]).to_pylist():
+            commit = commits.get(row["hour_utc"])
+            if commit is None or (commit.run_id, commit.revision) != (row["run_id"], row["revision"]):
+                torn.add(row["hour_utc"])
+    return torn
 
 
 def plan(hours: Sequence[HourCommit], new: DayTables, stored: Stored) -> Plan:

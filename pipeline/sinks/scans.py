@@ -42,6 +42,7 @@ NATURAL_KEYS = {
     "hours": "cluster, hour_utc, store, state, reason, revision, run_id, written_utc",
     "runs": "run_id, finished_utc",
     "closings": "period, cluster, namespace, closed_utc",
+    "teams": ", ".join(TABLES["teams"].names),
 }
 
 

@@ -1,10 +1,11 @@
 """Questions in SQL over the warehouse's views, and answers that a person can read."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import ConfigError, visible
+from pipeline.sinks.questions import Value, values
 from pipeline.sinks.views import open_views
 
 # Beside the package, in the source tree and in the wheel alike.
@@ -26,26 +28,43 @@ SANDBOX = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+NOTHING_GIVEN: Mapping[str, str] = MappingProxyType({})
 MOST_BYTES = 1 << 30  # of an answer, held in memory before it is printed
 
 
-def run_query(root: Path, text: str, most_bytes: int = MOST_BYTES) -> pa.Table:
+def run_query(
+    root: Path, text: str, given: Mapping[str, str] = NOTHING_GIVEN, most_bytes: int = MOST_BYTES
+) -> pa.Table:
     """The answer to one SQL statement over the views of the warehouse at `root`; times in UTC.
 
+    Args:
+        root: the warehouse.
+        text: the statement.
+        given: values of its parameters, as a person writes them.
+        most_bytes: of the answer.
+
     Raises:
-        ConfigError: DuckDB's complaint in one line, a statement that is not a question, an answer above `most_bytes`.
+        ConfigError: DuckDB's complaint in one line, a statement that is not a question, an answer above `most_bytes`,
+            a parameter that the statement does not have.
     """
-    with open_views(root, text, SANDBOX) as connection:
-        try:
+    told = values(text, given)
+    try:
+        with open_views(root, text, SANDBOX) as connection:
             asked = _question_of(connection, text)
-            return _read(connection.sql(asked).to_arrow_reader(BATCH_ROWS), most_bytes)
-        except duckdb.Error as error:
-            raise ConfigError(f"SQL: {_one_line(str(error))}") from error
-        except RuntimeError as error:
-            connection.interrupt()  # or closing waits for its threads
-            if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
-                raise KeyboardInterrupt from None
-            raise
+            _refuse_unsaid(connection, asked, told)
+            return _read(connection, asked, told, most_bytes)
+    except duckdb.Error as error:
+        raise ConfigError(f"SQL: {_one_line(str(error))}") from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _refuse_unsaid(connection: duckdb.DuckDBPyConnection, asked: str, told: Mapping[str, object]) -> None:
+    unsaid = sorted(set().union(*(one.named_parameters for one in connection.extract_statements(asked))) - set(told))
+    if unsaid:
+        raise ConfigError(f"${unsaid[0]} has no value: --param {unsaid[0]}=...")
 
 
 def _question_of(connection: duckdb.DuckDBPyConnection, text: str) -> str:
@@ -68,13 +87,18 @@ def _single(connection: duckdb.DuckDBPyConnection, text: str) -> duckdb.Statemen
     return statements[0]
 
 
-def _read(batches: pa.RecordBatchReader, most_bytes: int) -> pa.Table:
+def _read(connection: duckdb.DuckDBPyConnection, asked: str, told: Mapping[str, Value], most_bytes: int) -> pa.Table:
     found, size = [], 0
-    for batch in batches:
-        size += batch.nbytes
-        if size > most_bytes:
-            raise ConfigError(f"the answer is larger than {most_bytes >> 20} MB: sum it up, or add a limit")
-        found.append(batch)
+    try:
+        batches = connection.execute(asked, dict(told)).to_arrow_reader(BATCH_ROWS)
+        for batch in batches:
+            size += batch.nbytes
+            if size > most_bytes:
+                raise ConfigError(f"the answer is larger than {most_bytes >> 20} MB: sum it up, or add a limit")
+            found.append(batch)
+    except RuntimeError:
+        connection.interrupt()  # or closing waits for its threads
+        raise
     return pa.Table.from_batches(found, batches.schema)
 
 

@@ -1,6 +1,7 @@
 """What is asked of the tables under one folder: rows as the views show them, with their full schemas."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from pipeline.errors import SchemaError
 from pipeline.sinks import partitions, views
 from pipeline.sinks.appended import read_appended
-from pipeline.sinks.plans import KEYS
+from pipeline.sinks.commits import FOOTER_KEY, parse_footer
+from pipeline.sinks.daily import DIGEST_KEY, digest
+from pipeline.sinks.plans import STAMP, hours_of_others
+from pipeline.sinks.reading import read_rows
 from pipeline.tables import (
     FORECASTS,
     HOURS,
@@ -18,11 +23,10 @@ from pipeline.tables import (
     INTENSITY_CHECKS,
     PUE,
     QUARANTINE,
-    REPLACED_TABLES,
     TABLES,
     conform,
 )
-from pipeline.window import HOUR, Window, parse_time
+from pipeline.window import HOUR, Window
 
 
 class StoredTables:
@@ -42,22 +46,8 @@ class StoredTables:
     def read_table(
         self, table: str, start: datetime | str | None = None, end: datetime | str | None = None
     ) -> pa.Table:
-        """The rows of `emissions`, `node_energy` or `processes` with `start <= hour_utc < end`, sorted by key.
-
-        Raises:
-            ConfigError: a time without a zone.
-        """
-        conditions, bounds = ["true"], {}
-        for name, sign, moment in (("start", ">=", start), ("end", "<", end)):
-            if moment is not None:
-                # The day is in the path: files of other days stay unopened.
-                conditions.append(f"date {sign[0]}= utc_time(${name})::date")
-                conditions.append(f"hour_utc {sign} ${name}")
-                bounds[name] = parse_time(moment if isinstance(moment, str) else moment.isoformat(), name)
-        names = REPLACED_TABLES[table].names
-        columns = ", ".join(f'"{name}"' for name in names)
-        query = f"select {columns} from {table} where {' and '.join(conditions)} order by {', '.join(KEYS[table])}"
-        return conform(self._query(query, **bounds), REPLACED_TABLES[table])
+        """The rows of a table with `start <= hour_utc < end`, sorted by key; see `read_rows`."""
+        return read_rows(self.root, table, start, end)
 
     def hours(self, cluster: str, window: Window | None = None) -> pa.Table:
         """HOURS rows: the newest fold row of each hour of the cluster, in time order."""
@@ -123,6 +113,28 @@ class StoredTables:
         """Hours of the cluster in which some energy is priced at that quality of intensity."""
         query = "select distinct hour_utc from emissions where cluster = $cluster and intensity_quality = $quality"
         return [row["hour_utc"] for row in self._query(query, cluster=cluster, quality=quality).to_pylist()]
+
+    def torn_hours(self, cluster: str) -> set[datetime]:
+        """Hours whose node_energy or processes rows are not of the commit that emissions carries: a kill tore them.
+
+        Footers tell which files to look into, mostly none. A day with a damaged file is left to `verify`.
+        """
+        torn: set[datetime] = set()
+        for folder in sorted(self.root.glob(f"node_energy/cluster={cluster}/date=*")):
+            with suppress(SchemaError):
+                torn |= self._torn_hours(cluster, date.fromisoformat(folder.name.removeprefix("date=")))
+        return torn
+
+    def _torn_hours(self, cluster: str, day: date) -> set[datetime]:
+        emissions, *others = (
+            partitions.partition_path(self.root, table, cluster, day)
+            for table in ("emissions", "node_energy", "processes")
+        )
+        footer = partitions.read_footer(emissions, FOOTER_KEY)
+        state = digest(footer or "")
+        doubtful = [path for path in others if partitions.read_footer(path, DIGEST_KEY) != state]
+        stamps = [partitions.read_columns(path, STAMP) for path in doubtful]
+        return hours_of_others([rows for rows in stamps if rows is not None], parse_footer(footer))
 
     def _fold_rows(self, cluster: str, day: date) -> list[dict[str, Any]]:
         """Every fold row ever written about the day; an hour is priced after it ends, so none lies in older files."""

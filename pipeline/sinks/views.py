@@ -18,8 +18,10 @@ from pipeline.errors import StoreFull, StoreUnwritable
 from pipeline.sinks import scans
 from pipeline.sinks.closings import CLOSING_VIEWS
 from pipeline.sinks.daily import DAILY_VIEW
-from pipeline.sinks.partitions import make_folder, store_errors, sync_folder
+from pipeline.sinks.idle import IDLE_VIEWS
+from pipeline.sinks.partitions import MAKE_ROOM, make_folder, store_errors, sync_folder
 from pipeline.sinks.signals import MACROS, SIGNAL_VIEWS
+from pipeline.sinks.teams import TABLE_MACROS, TEAM_VIEWS
 from pipeline.tables import APPEND_ONLY_TABLES, TABLES
 
 DATABASE = "carbon.duckdb"
@@ -100,6 +102,8 @@ DERIVED = {
         from node_hours group by cluster, hour_utc""",
     **SIGNAL_VIEWS,
     **CLOSING_VIEWS,
+    **TEAM_VIEWS,
+    **IDLE_VIEWS,
 }
 
 
@@ -139,12 +143,16 @@ def open_views(
 def _meant(views: dict[str, str], query: str) -> dict[str, str]:
     """The views that a query names, and those that these are made of."""
     texts, names = [query], set()
+    texts += [text for name, text in TABLE_MACROS.items() if _names(query, name.partition("(")[0])]
     for name in reversed(views):
-        word = re.compile(rf"\b{re.escape(name.rpartition('.')[2])}\b", re.IGNORECASE)
-        if any(word.search(text) for text in texts):
+        if any(_names(text, name.rpartition(".")[2]) for text in texts):
             names.add(name)
             texts.append(views[name])
     return {name: text for name, text in views.items() if name in names}
+
+
+def _names(text: str, name: str) -> bool:
+    return re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE) is not None
 
 
 def refresh_database(root: Path) -> bool:
@@ -160,7 +168,7 @@ def refresh_database(root: Path) -> bool:
     """
     root = root.absolute()
     views = definitions(root)
-    named = (MACROS | views).items()
+    named = (MACROS | views | TABLE_MACROS).items()
     digest = hashlib.sha256("\n".join(f"{name}: {query}" for name, query in named).encode()).hexdigest()
     path = root / DATABASE
     if _digest(path) == digest:
@@ -185,8 +193,9 @@ def _build(path: Path, views: dict[str, str]) -> None:
             _create(connection, views)
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
-        kind = StoreFull if "No space left" in reason else StoreUnwritable
-        raise kind(f"cannot write {path}: {reason}") from error
+        if "No space left" in reason:
+            raise StoreFull(f"cannot write {path}: {reason}; {MAKE_ROOM}") from error
+        raise StoreUnwritable(f"cannot write {path}: {reason}") from error
 
 
 def _create(connection: duckdb.DuckDBPyConnection, views: dict[str, str]) -> None:
@@ -195,6 +204,9 @@ def _create(connection: duckdb.DuckDBPyConnection, views: dict[str, str]) -> Non
         connection.execute(f"create macro {name} as {expression}")
     for name, query in views.items():
         connection.execute(f"create view {name} as {query}")
+    for name, query in TABLE_MACROS.items():
+        if any(_names(query, view) for view in views):  # or what it reads is not there
+            connection.execute(f"create macro {name} as table {query}")
 
 
 def _digest(path: Path) -> str | None:

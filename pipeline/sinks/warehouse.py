@@ -6,15 +6,13 @@ Everything of one (cluster, day) happens under `partition_lock`, from `recover` 
 """
 
 from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import StoreBusy
-from pipeline.sinks import appended, locks, partitions
+from pipeline.sinks import partitions
+from pipeline.sinks.changed_tables import ChangedTables
 from pipeline.sinks.commits import (
     FOOTER_KEY,
     Commit,
@@ -28,9 +26,7 @@ from pipeline.sinks.commits import (
     footer_text,
     parse_footer,
 )
-from pipeline.sinks.compaction import compact
 from pipeline.sinks.daily import DIGEST_KEY, daily_rows, digest
-from pipeline.sinks.partitions import OnEffect
 from pipeline.sinks.plans import (
     KEYS,
     Stored,
@@ -42,48 +38,14 @@ from pipeline.sinks.plans import (
     of_hours,
     plan,
 )
-from pipeline.sinks.stored_tables import StoredTables
 from pipeline.sinks.table_checks import check_tables
-from pipeline.tables import (
-    COMMITTED_TABLES,
-    PROCESSES,
-)
-from pipeline.window import Clock
+from pipeline.tables import COMMITTED_TABLES, PROCESSES
 
 __all__ = ["DayResult", "DayTables", "HourCommit", "Recovery", "RunStamp", "Warehouse"]
 
 
-class Warehouse(StoredTables):
-    """The tables under one folder.
-
-    Args:
-        root: the folder, made at the first write.
-        on_effect: called with a name right after every effect: `<table>.temporary` when a file is complete under its
-            dot name, `<table>` when it is in place.
-    """
-
-    def __init__(self, root: Path, on_effect: OnEffect = partitions.nothing) -> None:
-        super().__init__(root)
-        self._on_effect = on_effect
-
-    def partition_lock(
-        self, cluster: str, day: date, clock: Clock, wait_seconds: float
-    ) -> AbstractContextManager[None]:
-        """Hold one (cluster, day) against other runs, waiting at most `wait_seconds`.
-
-        Raises:
-            StoreBusy: on entering, when another run held it all that time.
-        """
-        path = locks.partition_lock_path(self.root, cluster, day)
-        return locks.held_lock(path, f"{cluster} {day.isoformat()}", clock, wait_seconds)
-
-    def store_lock(self, store: str, clock: Clock, wait_seconds: float) -> AbstractContextManager[None]:
-        """Be the one publisher to a store.
-
-        Raises:
-            StoreBusy: on entering, when another publisher held it all that time.
-        """
-        return locks.held_lock(locks.store_lock_path(self.root, store), f"store {store}", clock, wait_seconds)
+class Warehouse(ChangedTables):
+    """The tables under one folder, as days are committed to them."""
 
     def recover(self, cluster: str, day: date, now: datetime, run_id: str) -> Recovery:
         """Complete what a killed run left; under the partition's lock, before anything is read.
@@ -109,36 +71,6 @@ class Warehouse(StoredTables):
         self.roll_up(cluster, day)
         self._append("hours", hours_rows(commit.row(now) for commit in lost), run_id, now)
         return Recovery(tuple(commit.hour_utc for commit in lost), tuple(sorted(stored.torn_hours())))
-
-    def append(self, table: str, rows: pa.Table, run_id: str, day: date) -> Path | None:
-        """Add rows to an append-only table as one immutable file; no row, no file.
-
-        Args:
-            table: one of `tables.APPEND_ONLY_TABLES`.
-            rows: all its columns.
-            run_id: names the file.
-            day: the UTC date of writing.
-
-        Raises:
-            SchemaError: not the table's columns.
-            StoreFull, StoreUnwritable: nothing was written.
-        """
-        return appended.append_file(self.root, table, rows, run_id, day, self._on_effect)
-
-    def compact(self, clock: Clock) -> int:
-        """Make one file of each past day of the append-only tables; see `compaction`.
-
-        Returns:
-            How many days of tables were compacted; none while another process does it.
-
-        Raises:
-            SchemaError, StoreFull, StoreUnwritable: what was done stands, and the next call goes on.
-        """
-        try:
-            with locks.held_lock(locks.compaction_lock_path(self.root), "compaction", clock, 0):
-                return compact(self.root, clock.now(), self._on_effect)
-        except StoreBusy:
-            return 0
 
     def commit_day(
         self,
@@ -217,7 +149,7 @@ class Warehouse(StoredTables):
         for name, table in rows.items():
             if name == "emissions" or table.num_rows or stored.tables[name].num_rows:
                 whole = table.replace_schema_metadata({FOOTER_KEY: footer} if name == "emissions" else of_state)
-                partitions.replace_partition(self.root, name, cluster, day, whole, self._on_effect)
+                self.replace_day(name, cluster, day, whole)
                 written[name] = fresh[name].num_rows
         return written | {"emissions_daily": self._write_daily(cluster, day, rows["emissions"], footer)}
 
@@ -237,7 +169,7 @@ class Warehouse(StoredTables):
     def _write_daily(self, cluster: str, day: date, emissions: pa.Table, footer: str) -> int:
         source = digest(footer)
         rows = daily_rows(emissions, source).replace_schema_metadata({DIGEST_KEY: source})
-        partitions.replace_partition(self.root, "emissions_daily", cluster, day, rows, self._on_effect)
+        self.replace_day("emissions_daily", cluster, day, rows)
         return rows.num_rows
 
     def _stored(self, cluster: str, day: date, fold_rows: Sequence[dict[str, Any]]) -> Stored:

@@ -16,11 +16,12 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.settings import ClusterSettings, Settings, nearest
 from pipeline.settings.intensity import FactorType
+from pipeline.sources import teams
 from pipeline.sources.csv_rows import csv_rows
 from pipeline.sources.grid import yearly
 from pipeline.sources.grid.csv_file import intensity
 from pipeline.sources.grid.steps import SHORTEST_STEP
-from pipeline.tables import CLUSTER_ZONES, MARKET_FACTORS
+from pipeline.tables import CLUSTER_ZONES, MARKET_FACTORS, TEAMS
 from pipeline.window import EPOCH, parse_time
 
 RESIDUAL_MIX = "residual mix"
@@ -43,6 +44,9 @@ def declarations(settings: Settings, fetched_utc: datetime) -> dict[str, pa.Tabl
     if settings.market is not None:
         lines = list(_of_clusters(settings.market.csv, settings))
         told["market_factors"] = _table(lines, MARKET_FACTORS, fetched_utc)
+    if settings.teams is not None:
+        named = teams.read(settings.teams.csv, [cluster.name for cluster in settings.clusters])
+        told["teams"] = _table(named, TEAMS, fetched_utc)
     return told
 
 

@@ -1,16 +1,19 @@
 """Which Deployment, StatefulSet, Job ... a pod belongs to, as kube-state-metrics tells it, and when pods started."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.samples import Int64s
+from pipeline.samples import Floats, Int64s
+from pipeline.sources.concurrency import at_once
 from pipeline.sources.kube_state import Span, States, read_states, together
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.starts import Starts
 
 OWNER_LABELS = ("owner_kind", "owner_name", "owner_is_controller")
+FEW_HOURS = 3
 POD_LABELS = ("uid", "namespace", "pod")
 
 
@@ -38,15 +41,17 @@ def read(server: PrometheusServer, span: Span) -> OwnerSeries:
     Raises:
         SourceError: the server did not give all of it.
     """
-    return OwnerSeries(
-        pods=read_states(server, "kube_pod_owner", (*POD_LABELS, *OWNER_LABELS), span.hours),
-        replicasets=read_states(
-            server, "kube_replicaset_owner", ("namespace", "replicaset", *OWNER_LABELS), span.hours
-        ),
-        jobs=read_states(server, "kube_job_owner", ("namespace", "job_name", *OWNER_LABELS), span.hours),
-        starts=read_states(server, "kube_pod_start_time", POD_LABELS, span.hours),
-        starts_at_edges=read_states(server, "kube_pod_start_time", POD_LABELS, span.edges),
-    )
+    of_owners = {
+        "kube_pod_owner": POD_LABELS,
+        "kube_replicaset_owner": ("namespace", "replicaset"),
+        "kube_job_owner": ("namespace", "job_name"),
+    }
+    questions = [
+        *(partial(read_states, server, m, (*of, *OWNER_LABELS), span.hours) for m, of in of_owners.items()),
+        *(partial(read_states, server, "kube_pod_start_time", POD_LABELS, looks) for looks in (span.hours, span.edges)),
+    ]
+    # each answer that is being read takes memory of its own, and those of many hours are large
+    return OwnerSeries(*at_once(questions, server.concurrency if span.window.hour_count <= FEW_HOURS else 1))
 
 
 def united(answers: Sequence[OwnerSeries]) -> OwnerSeries:
@@ -61,16 +66,23 @@ def starts(owned: OwnerSeries, first_ms: int) -> Starts:
         owned: of some hours.
         first_ms: left edge of the first.
     """
-    told = [_told(states) for states in (owned.starts_at_edges, owned.starts)]
-    number = {pod: row for row, pod in enumerate(dict.fromkeys(pod for pods, _ in told for pod in pods))}
-    ms = np.full((len(number), 2 * owned.starts.values.shape[1] + 1), np.nan)
-    for first, states, (pods, row) in zip((0, 1), (owned.starts_at_edges, owned.starts), told, strict=True):
-        if pods:
-            code = np.array([number[pod] for pod in pods], dtype=np.int64)
-            order = np.argsort(code, kind="stable")
-            own, begin = np.unique(code[order], return_index=True)
-            ms[own, first::2] = np.rint(np.fmax.reduceat(states.values[row[order]], begin, axis=0) * 1000)
-    return Starts(first_ms, number, ms)
+    parts = [(states, *_told(states)) for states in (owned.starts_at_edges, owned.starts)]
+    number = {pod: row for row, pod in enumerate(dict.fromkeys(pod for _, pods, _ in parts for pod in pods))}
+    columns = [_in_looks(states, np.array([number[pod] for pod in pods], np.int64), row, len(number))
+               for states, pods, row in parts]  # fmt: skip
+    in_turn = (next(columns[look % 2]) for look in range(2 * owned.starts.values.shape[1] + 1))
+    return Starts(first_ms, number, in_turn)
+
+
+def _in_looks(states: States, code: Int64s, row: Int64s, count: int) -> Iterator[Floats]:
+    """The latest start of each of so many pods, look by look: what `code` says of which `row`; ms."""
+    order = np.argsort(code, kind="stable")
+    own, begin = np.unique(code[order], return_index=True)
+    for look in range(states.values.shape[1]):
+        ms = np.full(count, np.nan)
+        if len(own):
+            ms[own] = np.rint(np.fmax.reduceat(states.values[row[order], look], begin) * 1000)
+        yield ms
 
 
 def _told(states: States) -> tuple[list[str], Int64s]:

@@ -4,13 +4,15 @@ Neighbouring hours look at the same twenty minutes, and each request costs its l
 What an hour gets is what it would have got alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.samples import Block, Bools, Int64s, Transport
+from pipeline.sources.concurrency import at_once
 
 NodesOf = Callable[[pa.Table], Sequence[str]]
 
@@ -73,6 +75,22 @@ class Slab:
         self._transport, self._start_ms, self._end_ms = transport, start_ms, end_ms
         self._kept: dict[str, list[Block]] = {}
 
+    @property
+    def selectors(self) -> list[str]:
+        """Of what is kept."""
+        return list(self._kept)
+
+    def fill(self, selectors: Iterable[str], concurrency: int) -> None:
+        """Read what will be asked for, so many selectors at once.
+
+        Raises:
+            SourceError: as the transport.
+        """
+        wanted = [selector for selector in dict.fromkeys(selectors) if selector not in self._kept]
+        found = at_once([partial(self._read, selector) for selector in wanted], concurrency)
+        for selector, blocks in zip(wanted, found, strict=True):
+            self._keep(selector, blocks)
+
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         """See `samples.Transport`."""
         for block in self.held(selector, start_ms, end_ms):
@@ -87,10 +105,15 @@ class Slab:
         if start_ms < self._start_ms or end_ms > self._end_ms:
             return list(self._transport.blocks(selector, start_ms, end_ms))
         if selector not in self._kept:
-            blocks = list(self._transport.blocks(selector, self._start_ms, self._end_ms))
-            self._kept[selector] = blocks
-            self.samples += sum(len(block.values) for block in blocks)
+            self._keep(selector, self._read(selector))
         return self._kept[selector]
+
+    def _read(self, selector: str) -> list[Block]:
+        return list(self._transport.blocks(selector, self._start_ms, self._end_ms))
+
+    def _keep(self, selector: str, blocks: list[Block]) -> None:
+        self._kept[selector] = blocks
+        self.samples += sum(len(block.values) for block in blocks)
 
 
 def cut(block: Block, start_ms: int, end_ms: int, chosen: Bools | None) -> Iterator[Block]:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import SchemaError
-from pipeline.tables.books import CLOSINGS, HOURS, REVISIONS, RUNS
+from pipeline.tables.books import CLOSINGS, HOURS, REVISIONS, RUNS, TEAMS
 from pipeline.tables.columns import COUNT, NUMBER, STEPS, TEXT, TIMESTAMP
 from pipeline.tables.energy import (
     EMISSIONS,
@@ -52,6 +52,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "STEPS",
     "TABLES",
+    "TEAMS",
     "TEXT",
     "TIMESTAMP",
     "conform",
@@ -59,7 +60,7 @@ __all__ = [
 ]
 
 METHOD_VERSION = "1"  # raised when the same samples would give other joules or grams
-SCHEMA_VERSION = 2  # of all tables together, raised when one gets a column; files without one are of version 1
+SCHEMA_VERSION = 3  # of all tables together, raised when one gets a column; files without one are of version 1
 
 COMMITTED_TABLES = {"emissions": EMISSIONS, "node_energy": NODE_ENERGY, "processes": PROCESSES}
 REPLACED_TABLES = COMMITTED_TABLES | {"emissions_daily": EMISSIONS_DAILY}  # one file a partition, written whole
@@ -76,6 +77,7 @@ APPEND_ONLY_TABLES = {
     "hours": HOURS,
     "runs": RUNS,
     "closings": CLOSINGS,
+    "teams": TEAMS,
 }
 TABLES = REPLACED_TABLES | APPEND_ONLY_TABLES
 

@@ -1,4 +1,4 @@
-"""What was done, changed and reported."""
+"""What was done, changed and reported, and who answers for it."""
 
 from pipeline.tables.columns import COUNT, NUMBER, TEXT, TIMESTAMP, schema_of
 
@@ -64,4 +64,13 @@ CLOSINGS = schema_of(
     ("lacking_hours", COUNT),
     ("materiality_ratio", NUMBER),
     ("run_id", TEXT),
+)
+
+TEAMS = schema_of(
+    ("cluster", TEXT),
+    ("namespace", TEXT),
+    ("team", TEXT),
+    ("start_utc", TIMESTAMP),
+    ("end_utc", TIMESTAMP),
+    ("fetched_utc", TIMESTAMP),
 )

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.samples import Int64s
 from pipeline.transforms.folded import Consumer, Folded, Name
 from pipeline.transforms.holders import SPLITS, WHOLE
-from pipeline.transforms.owners import Owner, Owners
+from pipeline.transforms.owners import Owner, Owners, alike
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import Window
 
@@ -24,7 +24,7 @@ def who(
     A guest, and what the meter itself calls system, is no pod.
     """
     everyone = folded.consumers
-    is_pod = np.array([one.workload is None and one.kind != "system" for one in everyone], dtype=np.bool_)[consumer]
+    is_pod = np.array([_fixed(one) is None for one in everyone], dtype=np.bool_)[consumer]
     named = folded.names(window.start_ms, window.hour_count)
     name = np.full(len(consumer), -1, dtype=np.int64)
     name[is_pod] = named.number[consumer[is_pod], hour[is_pod]]
@@ -45,11 +45,12 @@ def _owned(
 ) -> dict[str, "pa.Array[Any]"]:  # fmt: skip
     """Their workloads, looked up once for all rows of which the same is known; `name` -1 is the last of `names`."""
     everyone, splits = folded.consumers, _splits(folded, window)
-    version = _numbered(owners)[hour]
-    whose = _numbered([(one.uid, one.kind, one.workload_kind, one.workload) for one in everyone])[consumer]
+    fixed = _numbered([None, *map(_fixed, everyone)])[consumer + 1]
+    known = alike(owners, hour, [one.uid for one in everyone], consumer, names, name % len(names))
+    known[fixed > 0] = 0  # of these it is never asked
     split = splits[consumer, hour]
-    alike = ((version * len(everyone) + whose) * len(names) + name + 1) * len(SPLITS) + split
-    _, first, place = np.unique(alike, return_index=True, return_inverse=True)
+    number = (known * (fixed.max(initial=0) + 1) + fixed) * len(SPLITS) + split
+    _, first, place = np.unique(number, return_index=True, return_inverse=True)
     found = [
         _owner(everyone[c], owners[h], names[n], SPLITS[s])
         for c, h, n, s in zip(*(column[first].tolist() for column in (consumer, hour, name, split)), strict=True)
@@ -61,9 +62,17 @@ def _owned(
     }
 
 
+def _fixed(consumer: Consumer) -> tuple[str | None, str] | None:
+    """The workload of a consumer that is no pod."""
+    if consumer.workload is None and consumer.kind != "system":
+        return None
+    return consumer.workload_kind, consumer.workload or consumer.uid
+
+
 def _owner(consumer: Consumer, owners: Owners, name: Name, split: str) -> Owner:
-    if consumer.workload is not None or consumer.kind == "system":
-        return Owner(consumer.workload_kind, consumer.workload or consumer.uid, "meter")
+    fixed = _fixed(consumer)
+    if fixed is not None:
+        return Owner(*fixed, "meter")
     owner = owners.of(consumer.uid, *name)
     return owner if split == SPLITS[WHOLE] else owner._replace(source=f"{owner.source}:{split}")
 

@@ -7,7 +7,7 @@ different nodes; of a node that two of them show, one accounts and the other's f
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -75,6 +75,25 @@ def join_servers(parts: Sequence[ServerEnergy], names: Sequence[str]) -> Account
     )
     shard_of = {part.number: part.shard for part in parts}
     return Accounted(_with_unseen(joined, parts, winner), offers, _overlaps(offers, winner, shard_of, names))
+
+
+def join_meters(
+    answers: Iterable[tuple[int, Mapping[str, Energy]]], meters: Sequence[str], shard_of: Sequence[int],
+    names: Sequence[str],
+) -> dict[str, Accounted]:  # fmt: skip
+    """Every meter by all servers that answered, in that order, from each one's number and energies.
+
+    Args:
+        answers: of the servers.
+        meters: those of the config.
+        shard_of: of each server.
+        names: of each server.
+    """
+    parts: dict[str, list[ServerEnergy]] = {}
+    for number, energies in answers:
+        for meter, energy in energies.items():
+            parts.setdefault(meter, []).append(ServerEnergy(number, shard_of[number], energy))
+    return {meter: join_servers(parts[meter], names) for meter in meters if meter in parts}
 
 
 def _with_unseen(joined: Energy, parts: Sequence[ServerEnergy], winner: Mapping[Place, int]) -> Energy:

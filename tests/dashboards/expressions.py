@@ -12,9 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-OVERVIEW = Path(__file__).parents[2] / "dashboards" / "overview.json"
+DASHBOARDS = sorted((Path(__file__).parents[2] / "dashboards").glob("*.json"))
+HOUR, DAY = 3600, 86400
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 EVERYTHING = ".+"
+CHOICES = dict.fromkeys(("cluster", "team", "namespace", "workload", "node"), EVERYTHING) | {"budget_kg": "0.001"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class TimeRange:
 class PanelExpression:
     """One target of one panel."""
 
+    board: str
     panel_id: int
     panel: str
     panel_type: str
@@ -57,7 +60,7 @@ class PanelExpression:
     time_from: str | None
 
     def __str__(self) -> str:
-        return f"{self.panel}/{self.ref_id}"
+        return f"{self.board}/{self.panel}/{self.ref_id}"
 
     def request(self, chosen: TimeRange, step_seconds: int = 3600, **choices: str) -> tuple[str, dict[str, str]]:
         """Path and parameters of the query API call; `choices` are values of the dashboard's variables.
@@ -91,21 +94,21 @@ def duration_text(span_seconds: int) -> str:
 
 
 def substituted(expr: str, range_seconds: int, step_seconds: int, **choices: str) -> str:
-    """`expr` with Grafana's variables replaced; a dashboard variable not in `choices` is All.
+    """`expr` with Grafana's variables replaced; one not in `choices` is All, and the budget 1 g a month.
 
     Raises:
-        ValueError: a variable that this dashboard does not have.
+        ValueError: a variable that no dashboard has.
     """
     known = {"__range": f"{range_seconds}s", "__interval": duration_text(step_seconds)}
-    values = {"cluster": EVERYTHING, "namespace": EVERYTHING} | choices | known
+    values = CHOICES | choices | known
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         if name not in values:
-            raise ValueError(f"${name} is not a variable of this dashboard: {expr}")
+            raise ValueError(f"${name} is not a variable: {expr}")
         return values[name]
 
-    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, expr)
+    return re.sub(r"\$(?:([A-Za-z_]\w*)|\{(\w+)\})", value, expr)
 
 
 def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -117,20 +120,22 @@ def panels(dashboard: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield panel
 
 
-def panel_expressions(path: Path = OVERVIEW) -> list[PanelExpression]:
-    """Every expression of the dashboard file at `path`, in the order of its panels."""
-    dashboard = json.loads(path.read_text(encoding="utf-8"))
-    return [
-        PanelExpression(
-            panel_id=panel["id"],
-            panel=panel["title"],
-            panel_type=panel["type"],
-            ref_id=target["refId"],
-            expr=target["expr"],
-            instant=bool(target.get("instant")),
-            min_step_seconds=seconds(target["interval"]),
-            time_from=panel.get("timeFrom"),
-        )
-        for panel in panels(dashboard)
-        for target in panel.get("targets", [])
-    ]
+def panel_expressions() -> list[PanelExpression]:
+    """Every expression of every dashboard, in the order of its panels."""
+    return [found for path in DASHBOARDS for found in _expressions(path)]
+
+
+def _expressions(path: Path) -> Iterator[PanelExpression]:
+    for panel in panels(json.loads(path.read_text(encoding="utf-8"))):
+        for target in panel.get("targets", []):
+            yield PanelExpression(
+                board=path.stem,
+                panel_id=panel["id"],
+                panel=panel["title"],
+                panel_type=panel["type"],
+                ref_id=target["refId"],
+                expr=target["expr"],
+                instant=bool(target.get("instant")),
+                min_step_seconds=seconds(target["interval"]),
+                time_from=panel.get("timeFrom"),
+            )

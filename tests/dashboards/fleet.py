@@ -2,21 +2,27 @@
 
 The second day is ten times the first, so that an hour counted on the wrong side of midnight shows. Hours 26 and 27 of
 alpha were estimated first and settled later (a negative revision 1); hour 30 of beta has no intensity: joules, no
-grams.
+grams. The same is there as rows of the warehouse, from which the pipeline makes the series.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+
+from pipeline.sinks.warehouse import DayTables
+from tests.sinks.rows import emission, metered, process, tables
 
 FIRST_HOUR = int(datetime(2025, 3, 10, tzinfo=UTC).timestamp())
 HOURS = 48
+RUN_AFTER_SECONDS = 725
 PUE = {"alpha": 1.25, "beta": 1.5}
 FACTORS = {"alpha": (("DE", 400.0)), "beta": (("SE", 30.0))}
 SETTLED = {("alpha", 26): 250.0, ("alpha", 27): 380.0}
 UNPRICED = ("beta", 30)
+TEAMS = {"storefront, with $1": "shop"}  # `batch` is nobody's
+MARGINAL = ("alpha", "DE_NORTH")  # whose marginal rates are known, and their zone
 
 WORKLOADS = (
     ("shop", "Deployment", "web", "workload", 3.0),
@@ -26,6 +32,12 @@ WORKLOADS = (
     ("(idle)", "(idle)", "(idle)", "idle", 4.0),
 )
 COMPONENTS = (("package", 1.0), ("dram", 0.25))
+PROGRAMS = (
+    ("/usr/bin/java", "java -jar shop.jar", 1, 300.0),
+    ("/usr/bin/java", "java -jar search.jar", 1, 200.0),
+    ("/usr/sbin/backup", "backup --all", 6, 900.0),
+    ("(other)", None, 1, 50.0),
+)
 
 
 class Sample(NamedTuple):
@@ -63,6 +75,70 @@ def _amounts(hour: int, cluster: str) -> Iterator[tuple[str, dict[str, str], flo
                 yield "carbon_node_emissions_grams", of_node, joules * PUE[cluster] / 3.6e6
 
 
+def hour_utc(hour: int) -> datetime:
+    """Where hour `hour` of the fleet begins."""
+    return datetime.fromtimestamp(FIRST_HOUR, UTC) + timedelta(hours=hour)
+
+
+def day_tables(cluster: str, hours: list[int], *, settled: bool) -> DayTables:
+    """What a run commits of these hours of a cluster, before or after the grid's figures have settled."""
+    emissions, nodes, programs = [], [], []
+    for hour in hours:
+        for node in (0, 1):
+            emissions += _emissions(hour, cluster, node, settled=settled)
+            nodes += _node_energy(hour, cluster, node)
+            programs += _processes(hour, cluster, node)
+    return tables(emissions, nodes, processes=programs)
+
+
+def _emissions(hour: int, cluster: str, node: int, *, settled: bool) -> list[dict[str, object]]:
+    newer = SETTLED.get((cluster, hour)) if settled else None
+    grid: dict[str, object] = {"carbon_intensity_g_per_kwh": newer or _intensity(hour, cluster)}
+    grid["intensity_quality"] = "estimated" if (cluster, hour) in SETTLED and not newer else "measured"
+    if (cluster, hour) == UNPRICED:
+        grid = {"carbon_intensity_g_per_kwh": None, "intensity_quality": "missing", "intensity_provider": None}
+    grid |= {"intensity_zone": FACTORS[cluster][0], "intensity_provider": grid.get("intensity_provider", "csv")}
+    grid |= {"cluster": cluster, "node": f"{cluster}-{node}", "pue_ratio": PUE[cluster]}
+    return [
+        emission(
+            hour_utc(hour), kind, _joules(hour, cluster, node, weight * part), component=component, **grid,
+            **({"namespace": namespace, "workload_kind": workload_kind, "workload": workload,
+                "pod": f"{workload}-{node}", "pod_uid": f"uid-{workload}-{node}"} if kind == "workload" else {}),
+        )
+        for namespace, workload_kind, workload, kind, weight in WORKLOADS
+        for component, part in COMPONENTS
+    ]  # fmt: skip
+
+
+def _node_energy(hour: int, cluster: str, node: int) -> list[dict[str, object]]:
+    """Alpha's meter measures system itself and leaves a residual; beta's leaves system as the remainder."""
+    rows = []
+    for component, part in COMPONENTS:
+        workload, system, idle = (
+            math.fsum(_joules(hour, cluster, node, weight * part) for *_, kind, weight in WORKLOADS if kind == wanted)
+            for wanted in ("workload", "system", "idle")
+        )
+        residual = -0.01 * workload if cluster == "alpha" else None
+        rows.append(
+            metered(
+                hour_utc(hour), workload, system, idle, cluster=cluster, node=f"{cluster}-{node}", component=component,
+                residual_joules=residual, metered_joules=workload + system + idle + (residual or 0.0),
+                coverage_ratio=0.75 if (cluster, node, hour) == ("alpha", 1, 40) else 1.0,
+                meter="scaphandre" if cluster == "alpha" else "kepler",
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _processes(hour: int, cluster: str, node: int) -> list[dict[str, object]]:
+    return [
+        process(hour_utc(hour), exe, joules * (1 + node) * (1 + 0.01 * hour))
+        | {"cluster": cluster, "node": f"{cluster}-{node}", "cmdline": cmdline}
+        for exe, cmdline, every, joules in PROGRAMS
+        if hour % every == 0
+    ]
+
+
 def _hour(hour: int, cluster: str) -> Iterator[tuple[str, dict[str, str], float]]:
     first, settled = _intensity(hour, cluster), SETTLED.get((cluster, hour))
     unpriced = (cluster, hour) == UNPRICED
@@ -89,7 +165,7 @@ def _hour(hour: int, cluster: str) -> Iterator[tuple[str, dict[str, str], float]
     if not unpriced:
         zone = {
             "zone": FACTORS[cluster][0],
-            "provider": "electricity_maps",
+            "provider": "csv",
             "signal": "average",
             "factor_type": "lifecycle",
         }
@@ -111,7 +187,7 @@ def _quality(
 
 def _run(hour: int, cluster: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """What the run twelve minutes after the hour says of itself."""
-    stamp = FIRST_HOUR + (hour + 1) * 3600 + 725
+    stamp = FIRST_HOUR + (hour + 1) * 3600 + RUN_AFTER_SECONDS
     yield "carbon_etl_last_success_timestamp_seconds", {"cluster": cluster}, stamp
     yield "carbon_etl_run_seconds", {"cluster": cluster}, 4.0
     yield "carbon_etl_rows", {"cluster": cluster}, 20.0
@@ -125,13 +201,22 @@ def _run(hour: int, cluster: str) -> Iterator[tuple[str, dict[str, str], float]]
 
 
 def samples() -> list[Sample]:
-    """Everything, in the order of the hours."""
+    """The series of the emissions, in the order of the hours."""
     return [
-        Sample(metric, tuple(sorted(labels.items())), FIRST_HOUR + (hour + 1) * 3600 + late, value)
+        Sample(metric, tuple(sorted(labels.items())), FIRST_HOUR + (hour + 1) * 3600 - 60, value)
         for hour in range(HOURS)
         for cluster in PUE
-        for late, source in ((-60, _hour), (725, _run))
-        for metric, labels, value in source(hour, cluster)
+        for metric, labels, value in _hour(hour, cluster)
+    ]
+
+
+def run_samples() -> list[Sample]:
+    """What every run but the last said of itself."""
+    return [
+        Sample(metric, tuple(sorted(labels.items())), FIRST_HOUR + (hour + 1) * 3600 + RUN_AFTER_SECONDS, value)
+        for hour in range(HOURS - 1)
+        for cluster in PUE
+        for metric, labels, value in _run(hour, cluster)
     ]
 
 

@@ -7,6 +7,7 @@ import promql_parser as parser
 
 WORKLOAD = {"cluster", "namespace", "workload_kind", "workload", "component", "kind", "revision"}
 NODE = {"cluster", "node", "component", "kind", "revision"}
+METERED = {"cluster", "node", "component", "revision"}
 RUN = {"cluster"}
 # The series that are published, with their labels: design section 8.
 SERIES: dict[str, set[str]] = {
@@ -15,6 +16,11 @@ SERIES: dict[str, set[str]] = {
     "carbon_facility_energy_joules": WORKLOAD,
     "carbon_node_emissions_grams": NODE,
     "carbon_node_energy_joules": NODE,
+    "carbon_node_metered_joules": METERED | {"meter"},
+    "carbon_node_residual_joules": METERED,
+    "carbon_node_covered_seconds": METERED,
+    "carbon_node_expected_seconds": METERED,
+    "carbon_process_energy_joules": {"cluster", "exe", "node", "revision"},
     "carbon_quality_energy_joules": {"cluster", "intensity_quality", "revision"},
     "carbon_grid_intensity_grams_per_kwh": {"cluster", "zone", "provider", "signal", "factor_type"},
     "carbon_pue_ratio": {"cluster"},
@@ -88,8 +94,13 @@ def unknown_names(expr: str) -> list[str]:
             continue
         used = {matcher.name for matcher in node.matchers.matchers}
         used |= {label for ancestor in path for label in _grouping(ancestor)}
-        offences += [f"{node.name}{{{label}}}" for label in sorted(used - SERIES[node.name])]
+        made = {str(call.args[1].val) for call in path if _relabels(call)}
+        offences += [f"{node.name}{{{label}}}" for label in sorted(used - SERIES[node.name] - made)]
     return offences
+
+
+def _relabels(node: Any) -> bool:  # noqa: ANN401 # as above
+    return isinstance(node, parser.Call) and node.func.name == "label_replace"
 
 
 def _grouping(node: Any) -> list[str]:  # noqa: ANN401 # as above

@@ -2,75 +2,24 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from dashboards.build_overview import document
 from tests.dashboards import fleet
-from tests.dashboards.expressions import OVERVIEW, PanelExpression, TimeRange, panel_expressions
-from tests.dashboards.store import installed, prometheus, victoria_metrics
+from tests.dashboards.answers import EXPRESSIONS, PRESETS, ask, column, figure
+from tests.dashboards.expressions import DAY, HOUR, TimeRange
+from tests.dashboards.store import KINDS, Site
 
+pytestmark = pytest.mark.real
 DAY_1, DAY_2 = 1741564800, 1741651200  # 2025-03-10 and 2025-03-11, midnight in UTC
-HOUR, DAY = 3600, 86400
-STORES = {"prometheus": prometheus, "victoria-metrics": victoria_metrics}
-EXPRESSIONS = {str(expression): expression for expression in panel_expressions()}
-PRESETS = {
-    "yesterday": TimeRange.between("2025-03-11T00:00Z", "2025-03-11T23:59:59.999Z", now="2025-03-12T00:40Z"),
-    "yesterday in New York": TimeRange.between(
-        "2025-03-10T00:00-04:00", "2025-03-10T23:59:59.999-04:00", now="2025-03-11T23:30Z", utc_offset_seconds=-4 * HOUR
-    ),
-    "yesterday in Kolkata": TimeRange.between(
-        "2025-03-11T00:00+05:30", "2025-03-11T23:59:59.999+05:30", now="2025-03-11T23:30Z", utc_offset_seconds=19800
-    ),
-    "last 24 hours at :07": TimeRange.between("2025-03-11T00:07Z", "2025-03-12T00:07Z", now="2025-03-12T00:07Z"),
-    "absolute, cut at :07": TimeRange.between("2025-03-10T14:07Z", "2025-03-11T14:07Z"),
-    "this month": TimeRange.between("2025-03-01T00:00Z", "2025-03-31T23:59:59.999Z", now="2025-03-12T00:07Z"),
-}
 CUT = "absolute, cut at :07"
 WHOLE_DAYS = ("yesterday", "yesterday in New York", "yesterday in Kolkata", "this month")
-# Nothing to compare with lies before the month of the first sample: empty is the truth there.
-NOTHING_BEFORE = {("Emissions, previous range/A", "this month"), ("Change of the hourly mean/A", "this month")}
-
-Points = list[tuple[float, float]]
-Answer = list[tuple[dict[str, str], Points]]
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.real) for name in STORES])
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    if not installed(request.param):
-        pytest.fail(f"no {request.param} on PATH: `make test` puts it there")
-    folder = tmp_path_factory.mktemp(request.param)
-    with STORES[request.param](folder, fleet.FLEET) as address, httpx.Client(base_url=address, timeout=60) as client:
-        yield client
-
-
-def ask(
-    client: httpx.Client, expression: PanelExpression, chosen: TimeRange, step: int = HOUR, **choices: str
-) -> Answer:
-    path, parameters = expression.request(chosen, step, **choices)
-    answer = client.post(path, data=parameters)
-    assert answer.status_code == httpx.codes.OK, f"{parameters['query']}\n{answer.text}"
-    body = answer.json()
-    assert not body.get("warnings")
-    assert body["data"]["resultType"] == ("vector" if expression.instant else "matrix")
-    return [
-        (series["metric"], [(float(t), float(v)) for t, v in series.get("values") or [series["value"]]])
-        for series in body["data"]["result"]
-    ]
-
-
-def figure(client: httpx.Client, panel: str, chosen: TimeRange, **choices: str) -> float:
-    """The one number of a stat panel."""
-    [(_, [(_, value)])] = ask(client, EXPRESSIONS[f"{panel}/A"], chosen, HOUR, **choices)
-    return value
-
-
-def column(client: httpx.Client, name: str, chosen: TimeRange) -> dict[tuple[str, ...], float]:
-    """A table's value column, by its labels' values in the order of the labels' names."""
-    answer = ask(client, EXPRESSIONS[name], chosen)
-    return {tuple(value for _, value in sorted(labels.items())): points[-1][1] for labels, points in answer}
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, site: Site) -> httpx.Client:
+    return site.stores[request.param]
 
 
 def in_range(metric: str, chosen: TimeRange, **where: str) -> float:
@@ -79,22 +28,6 @@ def in_range(metric: str, chosen: TimeRange, **where: str) -> float:
 
 def same(value: float) -> object:
     return pytest.approx(value, rel=1e-9, abs=1e-9)
-
-
-def test_building_again_gives_the_committed_file() -> None:
-    assert OVERVIEW.read_text(encoding="utf-8") == document()
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("name", EXPRESSIONS)
-def test_each_expression_returns_finite_data(store: httpx.Client, name: str, preset: str) -> None:
-    for step in (HOUR, DAY):
-        answer = ask(store, EXPRESSIONS[name], PRESETS[preset], step)
-        if (name, preset) in NOTHING_BEFORE:
-            assert answer == []
-            continue
-        assert answer
-        assert all(math.isfinite(value) for _, points in answer for _, value in points)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -110,25 +43,25 @@ def test_a_total_is_the_sum_of_the_samples_stamped_in_the_range(
     store: httpx.Client, panel: str, metric: str, unit: int, preset: str
 ) -> None:
     chosen = PRESETS[preset]
-    assert figure(store, panel, chosen) == same(in_range(metric, chosen) / unit)
+    assert figure(store, f"overview/{panel}", chosen) == same(in_range(metric, chosen) / unit)
 
 
 @pytest.mark.parametrize("end", ["23:59:59.999", "23:59:59", "23:59:00"])
 def test_yesterday_never_holds_an_hour_of_the_day_before(store: httpx.Client, end: str) -> None:
     chosen = TimeRange.between("2025-03-11T00:00Z", f"2025-03-11T{end}Z")
-    assert figure(store, "Emissions", chosen) == same(
+    assert figure(store, "overview/Emissions", chosen) == same(
         fleet.total("carbon_emissions_grams", DAY_2 * 1000, (DAY_2 + DAY) * 1000)
     )
 
 
 def test_the_previous_range_is_the_day_before_yesterday(store: httpx.Client) -> None:
     expected = fleet.total("carbon_emissions_grams", DAY_1 * 1000, DAY_2 * 1000)
-    assert figure(store, "Emissions, previous range", PRESETS["yesterday"]) == same(expected)
+    assert figure(store, "overview/Emissions, previous range", PRESETS["yesterday"]) == same(expected)
 
 
 def test_the_change_equals_that_of_the_totals_for_two_whole_days(store: httpx.Client) -> None:
     before, after = (fleet.total("carbon_emissions_grams", day * 1000, (day + DAY) * 1000) for day in (DAY_1, DAY_2))
-    assert figure(store, "Change of the hourly mean", PRESETS["yesterday"]) == same(after / before - 1)
+    assert figure(store, "overview/Change of the hourly mean", PRESETS["yesterday"]) == same(after / before - 1)
 
 
 def test_the_change_is_fair_to_a_day_that_is_not_over(store: httpx.Client) -> None:
@@ -138,13 +71,13 @@ def test_the_change_is_fair_to_a_day_that_is_not_over(store: httpx.Client) -> No
     mean = fleet.total("carbon_emissions_grams", noon * 1000, midnight * 1000) / 12
     mean_before = fleet.total("carbon_emissions_grams", before * 1000, noon * 1000) / 24
     assert today.seconds == with_holes.seconds == DAY
-    assert figure(store, "Change of the hourly mean", with_holes) == same(mean / mean_before - 1)
+    assert figure(store, "overview/Change of the hourly mean", with_holes) == same(mean / mean_before - 1)
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != CUT])
 def test_hourly_bars_add_up_to_the_total_of_the_range(store: httpx.Client, preset: str) -> None:
     chosen = PRESETS[preset]
-    bars = ask(store, EXPRESSIONS["Emissions per hour/A"], chosen)
+    bars = ask(store, EXPRESSIONS["overview/Emissions per hour/A"], chosen)
     for labels, points in bars:
         assert math.fsum(v for _, v in points) == same(in_range("carbon_emissions_grams", chosen, **labels))
     assert math.fsum(v for _, points in bars for _, v in points) == same(in_range("carbon_emissions_grams", chosen))
@@ -152,7 +85,8 @@ def test_hourly_bars_add_up_to_the_total_of_the_range(store: httpx.Client, prese
 
 def test_the_last_bar_is_a_whole_hour_where_an_absolute_range_cuts_it(store: httpx.Client) -> None:
     chosen = PRESETS[CUT]
-    bars = math.fsum(v for _, points in ask(store, EXPRESSIONS["Emissions per hour/A"], chosen) for _, v in points)
+    answer = ask(store, EXPRESSIONS["overview/Emissions per hour/A"], chosen)
+    bars = math.fsum(v for _, points in answer for _, v in points)
     cut_hour = fleet.total("carbon_emissions_grams", chosen.end_ms, chosen.end_ms + HOUR * 1000)
     assert bars == same(in_range("carbon_emissions_grams", chosen) + cut_hour)
 
@@ -161,13 +95,13 @@ def test_the_last_bar_is_a_whole_hour_where_an_absolute_range_cuts_it(store: htt
 @pytest.mark.parametrize("preset", WHOLE_DAYS)
 def test_daily_bars_add_up_to_the_total_of_whole_days(store: httpx.Client, preset: str, panel: str) -> None:
     chosen = PRESETS[preset]
-    bars = ask(store, EXPRESSIONS[panel], chosen, DAY)
+    bars = ask(store, EXPRESSIONS[f"overview/{panel}"], chosen, DAY)
     assert math.fsum(v for _, points in bars for _, v in points) == same(in_range("carbon_emissions_grams", chosen))
 
 
 def test_daily_bars_are_whole_days_where_the_range_cuts_them(store: httpx.Client) -> None:
     days: dict[float, float] = defaultdict(float)
-    for _, points in ask(store, EXPRESSIONS["Emissions per day/A"], PRESETS[CUT]):
+    for _, points in ask(store, EXPRESSIONS["overview/Emissions per day/A"], PRESETS[CUT]):
         for stamp, value in points:
             days[stamp] += value
     grams = {day: fleet.total("carbon_emissions_grams", day * 1000, (day + DAY) * 1000) for day in (DAY_1, DAY_2)}
@@ -175,7 +109,7 @@ def test_daily_bars_are_whole_days_where_the_range_cuts_them(store: httpx.Client
 
 
 def test_a_bar_stands_where_its_hour_begins(store: httpx.Client) -> None:
-    for labels, points in ask(store, EXPRESSIONS["Emissions per hour/A"], PRESETS["yesterday"]):
+    for labels, points in ask(store, EXPRESSIONS["overview/Emissions per hour/A"], PRESETS["yesterday"]):
         assert [stamp for stamp, _ in points] == [DAY_2 + hour * HOUR for hour in range(24)]
         for stamp, value in points:
             hour = fleet.total("carbon_emissions_grams", round(stamp) * 1000, round(stamp + HOUR) * 1000, **labels)
@@ -186,18 +120,18 @@ def test_a_bar_stands_where_its_hour_begins(store: httpx.Client) -> None:
 def test_kinds_and_components_add_up_and_name_idle_and_system(store: httpx.Client, preset: str) -> None:
     chosen = PRESETS[preset]
     for ref_id, metric, unit in (("A", "carbon_emissions_grams", 1.0), ("C", "carbon_energy_joules", 3.6e6)):
-        rows = column(store, f"By kind and component/{ref_id}", chosen)
+        rows = column(store, f"overview/By kind and component/{ref_id}", chosen)
         assert rows == {
             (component, kind): same(in_range(metric, chosen, component=component, kind=kind) / unit)
             for component in ("dram", "package")
             for kind in ("idle", "system", "workload")
         }
-    assert math.fsum(column(store, "By kind and component/D", chosen).values()) == same(1)
+    assert math.fsum(column(store, "overview/By kind and component/D", chosen).values()) == same(1)
 
 
 def test_top_workloads_hold_no_idle_and_agree_with_their_samples(store: httpx.Client) -> None:
     chosen = PRESETS["yesterday"]
-    grams, energy, share = (column(store, f"Top workloads/{ref_id}", chosen) for ref_id in "ABC")
+    grams, energy, share = (column(store, f"overview/Top workloads/{ref_id}", chosen) for ref_id in "ABC")
     everything = in_range("carbon_emissions_grams", chosen)
     assert len(grams) == 6
     assert grams.keys() == energy.keys() == share.keys()
@@ -207,14 +141,6 @@ def test_top_workloads_hold_no_idle_and_agree_with_their_samples(store: httpx.Cl
         assert value == same(in_range("carbon_emissions_grams", chosen, **labels))
         assert energy[key] == same(in_range("carbon_facility_energy_joules", chosen, **labels) / 3.6e6)
         assert share[key] == same(value / everything)
-
-
-def test_nodes_add_up_to_the_total(store: httpx.Client) -> None:
-    chosen = PRESETS["yesterday"]
-    grams, energy = (column(store, f"Top nodes/{ref_id}", chosen) for ref_id in "AB")
-    assert set(grams) == {("alpha", "alpha-0"), ("alpha", "alpha-1"), ("beta", "beta-0"), ("beta", "beta-1")}
-    assert math.fsum(grams.values()) == same(in_range("carbon_emissions_grams", chosen))
-    assert math.fsum(energy.values()) == same(in_range("carbon_energy_joules", chosen) / 3.6e6)
 
 
 def _unpriced_joules(metric: str) -> float:
@@ -227,18 +153,19 @@ def _unpriced_joules(metric: str) -> float:
 def test_intensity_is_weighted_by_the_energy_that_has_grams(store: httpx.Client, preset: str) -> None:
     chosen = PRESETS[preset]
     priced = in_range("carbon_facility_energy_joules", chosen) - _unpriced_joules("carbon_facility_energy_joules")
-    assert figure(store, "Grid intensity", chosen) == same(in_range("carbon_emissions_grams", chosen) / priced * 3.6e6)
+    expected = in_range("carbon_emissions_grams", chosen) / priced * 3.6e6
+    assert figure(store, "overview/Grid intensity", chosen) == same(expected)
 
 
 def test_pue_is_facility_over_it_energy(store: httpx.Client) -> None:
     chosen = PRESETS["last 24 hours at :07"]
     ratio = in_range("carbon_facility_energy_joules", chosen) / in_range("carbon_energy_joules", chosen)
-    assert figure(store, "PUE", chosen) == same(ratio)
+    assert figure(store, "overview/PUE", chosen) == same(ratio)
 
 
 def test_settled_hours_show_the_settled_intensity_beside_the_first(store: httpx.Client) -> None:
     def at(ref_id: str, cluster: str) -> dict[float, float]:
-        answer = ask(store, EXPRESSIONS[f"Grid intensity over time/{ref_id}"], PRESETS["yesterday"])
+        answer = ask(store, EXPRESSIONS[f"overview/Grid intensity over time/{ref_id}"], PRESETS["yesterday"])
         [points] = [points for labels, points in answer if labels["cluster"] == cluster]
         return dict(points)
 
@@ -252,22 +179,22 @@ def test_restated_is_what_the_revisions_added(store: httpx.Client) -> None:
     chosen = PRESETS["yesterday"]
     corrections = in_range("carbon_emissions_grams", chosen, revision="1")
     assert corrections < 0
-    assert figure(store, "Restated", chosen) == same(corrections)
+    assert figure(store, "overview/Restated", chosen) == same(corrections)
     day_1 = TimeRange.between("2025-03-10T00:00Z", "2025-03-10T23:59:59.999Z")
-    assert figure(store, "Restated", day_1) == 0
+    assert figure(store, "overview/Restated", day_1) == 0
 
 
 def test_the_share_without_grams_counts_energy_and_is_zero_where_all_is_priced(store: httpx.Client) -> None:
     chosen = PRESETS["yesterday"]
     expected = _unpriced_joules("carbon_energy_joules") / in_range("carbon_energy_joules", chosen)
-    assert figure(store, "Energy without grams", chosen) == same(expected)
+    assert figure(store, "overview/Energy without grams", chosen) == same(expected)
     day_1 = TimeRange.between("2025-03-10T00:00Z", "2025-03-10T23:59:59.999Z")
-    assert figure(store, "Energy without grams", day_1) == 0
+    assert figure(store, "overview/Energy without grams", day_1) == 0
 
 
 def test_quality_shares_add_up_to_one_and_follow_the_settling(store: httpx.Client) -> None:
     shares: dict[float, dict[str, float]] = defaultdict(dict)
-    for labels, points in ask(store, EXPRESSIONS["Quality of the intensity/A"], PRESETS["yesterday"]):
+    for labels, points in ask(store, EXPRESSIONS["overview/Quality of the intensity/A"], PRESETS["yesterday"]):
         for stamp, value in points:
             shares[stamp][labels["intensity_quality"]] = value
     assert len(shares) == 24
@@ -289,7 +216,7 @@ def test_data_from_and_to_are_the_edges_of_the_published_hours(
     store: httpx.Client, preset: str, first: int, last: int
 ) -> None:
     chosen = PRESETS[preset]
-    start, end, hours = (column(store, f"Data in the range/{ref_id}", chosen) for ref_id in "ABC")
+    start, end, hours = (column(store, f"overview/Data in the range/{ref_id}", chosen) for ref_id in "ABC")
     assert start == dict.fromkeys([("alpha",), ("beta",)], first * 1000)
     assert end == dict.fromkeys([("alpha",), ("beta",)], last * 1000)
     assert hours == dict.fromkeys([("alpha",), ("beta",)], (last - first) / HOUR)
@@ -299,19 +226,19 @@ def test_freshness_is_as_of_now_even_where_the_range_ends_later(store: httpx.Cli
     chosen = PRESETS["this month"]
     assert chosen.now_ms is not None
     last_run = DAY_2 + 23 * HOUR + 725  # the run of 00:12 is still ahead at 00:07
-    answer = ask(store, EXPRESSIONS["Since the last success/A"], chosen)
+    answer = ask(store, EXPRESSIONS["overview/Since the last success/A"], chosen)
     assert {labels["cluster"]: points[0][1] for labels, points in answer} == dict.fromkeys(
         ("alpha", "beta"), same(chosen.now_ms / 1000 - last_run)
     )
 
 
 def test_failed_checks_are_counted_once_and_zero_is_said(store: httpx.Client) -> None:
-    assert figure(store, "Failed checks", PRESETS["yesterday"]) == 1
+    assert figure(store, "overview/Failed checks", PRESETS["yesterday"]) == 1
     day_1 = TimeRange.between("2025-03-10T00:00Z", "2025-03-10T23:59:59.999Z")
-    assert figure(store, "Failed checks", day_1) == 0
+    assert figure(store, "overview/Failed checks", day_1) == 0
 
 
 def test_a_chosen_namespace_with_brackets_is_found_as_grafana_escapes_it(store: httpx.Client) -> None:
     chosen = PRESETS["yesterday"]
     idle = in_range("carbon_emissions_grams", chosen, namespace="(idle)", cluster="beta")
-    assert figure(store, "Emissions", chosen, namespace=r"\\(idle\\)", cluster="beta") == same(idle)
+    assert figure(store, "overview/Emissions", chosen, namespace=r"\\(idle\\)", cluster="beta") == same(idle)

@@ -3,13 +3,15 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.config import load
 from pipeline.run import run
 from pipeline.settings import Settings
+from pipeline.sinks import partitions
 from pipeline.sinks.sql import run_query
-from pipeline.tables import values
+from pipeline.tables import NODE_ENERGY, values
 from pipeline.window import HOUR, Window
 from tests.e2e.conftest import CLUSTER, DAY, PublishedDay, job, write_config
 
@@ -54,6 +56,27 @@ def test_hours_that_raw_samples_no_longer_reach_are_empty_and_said_so(settings: 
     assert _hours(early) == {"02 21": "empty", "02 22": "empty", "02 23": "partial", "03 00": "complete"}
     rows = run_query(Path(early.warehouse.path), "select min(hour_utc) as first from emissions").to_pylist()
     assert rows == [{"first": DAY - HOUR}]
+
+
+def test_an_hour_that_a_killed_run_left_between_two_commits_is_folded_again(settings: Settings) -> None:
+    """Of another fold its node_energy is there, its emissions are not; and the day has no other hour that is due."""
+    now, root = DAY + timedelta(hours=3, minutes=13), Path(settings.warehouse.path)
+    run(job(settings, now), [CLUSTER], None)
+    shown = "select * exclude (run_id, revision) from node_energy order by all"
+    before, rows = (
+        run_query(root, shown),
+        partitions.read_partition(root, "node_energy", CLUSTER, DAY.date()).to_pylist(),
+    )
+    of_killed = {"run_id": "killed", "revision": 1, "metered_joules": 1e6, "residual_joules": 1e6}
+    torn = pa.Table.from_pylist(
+        [row | (of_killed if row["hour_utc"] == DAY + HOUR else {}) for row in rows], NODE_ENERGY
+    )
+    partitions.replace_partition(root, "node_energy", CLUSTER, DAY.date(), torn, partitions.nothing)
+    assert run_query(root, shown).num_rows < before.num_rows
+    report = run(job(settings, now), [CLUSTER], None)
+    assert (report.exit_code, report.clusters[0].hours_rewritten) == (0, 1)
+    assert run_query(root, shown).equals(before)
+    assert run(job(settings, now), [CLUSTER], None).clusters[0].hours_rewritten == 0
 
 
 def test_a_dry_run_writes_nothing_and_counts_what_it_would(settings: Settings) -> None:

@@ -11,12 +11,14 @@ import pytest
 from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from tests.conftest import WINDOW, RealClock
+from tests.faults.effects import points
 from tests.faults.readers import NOTHING, State, state
 from tests.faults.results import TOLD, Point, page
 from tests.faults.scenes import HOURS, STORIES, Outcome, Place, Scene, small_fleet, well
 from tests.faults.victims import Victims, victims
 
 NewPlace = Callable[[str], Place]
+EVERY = int(os.environ.get("CARBON_ETL_FAULTS_EVERY", "1"))  # of many points alike, only every so manieth
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +77,11 @@ class Act:
     outcome: Outcome
     before: State
     after: State
+
+    @property
+    def points(self) -> list[int]:
+        """Before which of its effects it can die."""
+        return points(self.effects)
 
 
 @pytest.fixture(scope="session")

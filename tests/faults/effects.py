@@ -11,7 +11,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,13 @@ from pipeline.tables import TABLES
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 OF_PATHS = {"os.rename": 1, "os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "os.truncate": 0, "os.chmod": 0, "os.link": 1}
 LOCKS = ".locks"
+LEAVES_NOTHING = ("fsync", "lock", "unlock", "question to store")  # to whoever comes after a death of the process alone
+
+
+def points(effects: Sequence[str]) -> list[int]:
+    """The numbers, from 1, of the effects before which a death leaves what no earlier one does."""
+    before = ["", *effects]
+    return [number for number in range(1, len(effects) + 1) if not before[number - 1].startswith(LEAVES_NOTHING)]
 
 
 class Effects:

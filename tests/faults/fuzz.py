@@ -26,6 +26,15 @@ MOST_SECONDS = 2.0  # for one input, of this process' own time
 MOST_MEMORY_BYTES = 1 << 30  # above what it begins with
 LONGEST = 8_192
 MOST_KEPT = 400
+PAGE = Path(__file__).with_name("fuzzed.md")
+HEAD = """\
+# Fuzzing
+
+Written by `make fuzz`: the newest go at each decoder. What is found goes into `corpus/`, and the tests read it.
+
+| decoder | minutes of CPU time | inputs | of them sound | found |
+|---|---|---|---|---|
+"""
 EDGES = b'\x00\x01\x7f\x80\xff\xfe@ "[]{,-\n'
 WORDS = [
     b"null", b"NaN", b"Infinity", b"-Inf", b"1e999", b"-1", b"0", b"99999999999999999999", b"1e-400", b'""', b"[]",
@@ -147,6 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--note", action="store_true", help=f"in {PAGE.name}")
     parser.add_argument("decoders", nargs="*", metavar="DECODER", default=[], help=f"of {', '.join(DECODERS)}; all")
     options = parser.parse_args()
     faulthandler.enable()
@@ -159,7 +169,18 @@ def main() -> None:
         with suppress(KeyboardInterrupt):  # Ctrl-C goes on with the next
             fuzzing.go_on(60 * options.minutes)
         _keep(fuzzing)
+        if options.note:
+            note(fuzzing, options.minutes)
     sys.exit(any(fuzzing.found for fuzzing in fuzzings))
+
+
+def note(fuzzing: Fuzzing, minutes: float, page: Path = PAGE) -> None:
+    """Put a go at a decoder into the page, in place of the one before."""
+    lines = page.read_text(encoding="utf-8").removeprefix(HEAD).splitlines() if page.exists() else []
+    rows = {line.split("|")[1].strip(): line for line in lines}
+    counts = f"{minutes:g} | {fuzzing.inputs:,} | {fuzzing.read:,} | {len(fuzzing.found)}"
+    rows[fuzzing.name] = f"| {fuzzing.name} | {counts} |"
+    page.write_text(HEAD + "".join(f"{rows[name]}\n" for name in DECODERS if name in rows), encoding="utf-8")
 
 
 def _keep(fuzzing: Fuzzing) -> None:

@@ -12,8 +12,8 @@ HEAD = """\
 Written by `make test-faults`. A point counts as passed when the next undisturbed run ends with the rows and the samples
 of a run that was never disturbed, to 1e-9, and no reader (DuckDB on the views, pandas on the files) met an error or
 half a day, neither beside the runs nor between the death and the run after it. With a poisoned database it is that
-names change nothing but names, and numbers nothing outside their node. Points that are known not to pass are named in
-`test_kills.py`.
+names change nothing but names, and numbers nothing outside their node. A process killed before an effect and one killed
+after it are one point where the effect leaves nothing behind: a lock, a question to a store, `fsync`.
 """
 
 

@@ -143,7 +143,7 @@ QUESTIONS = {
 def figures(warehouse: Path) -> dict[str, pa.Table]:
     """The rows of every table that holds figures, less who wrote them and when."""
     found = {}
-    with open_views(warehouse) as connection:
+    with open_views(warehouse, " ".join(QUESTIONS.values())) as connection:
         for name, question in QUESTIONS.items():
             rows = connection.sql(question).to_arrow_table()
             found[name] = rows.drop_columns([c for c in (*WHO_AND_WHEN, "cluster") if c in rows.column_names])

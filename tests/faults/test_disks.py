@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Act, NewPlace
+from tests.faults.conftest import EVERY, Act, NewPlace
 from tests.faults.readers import Reader
 from tests.faults.results import Point, tell
 from tests.faults.scenes import Outcome, well
@@ -33,7 +33,6 @@ def _of_disk(effects: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("error", "code"), [("ENOSPC", LATER), ("EROFS", USAGE)])
-@pytest.mark.timeout(600)
 def test_a_disk_that_refuses_any_effect_is_said_in_a_line_and_costs_no_figure(
     error: str, code: int, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
 ) -> None:
@@ -41,7 +40,7 @@ def test_a_disk_that_refuses_any_effect_is_said_in_a_line_and_costs_no_figure(
     own, minute = place(f"refused-{error.lower()}"), 0
     well(first.scene.play(own, forks, minute))
     faults: list[str] = []
-    for name in _of_disk(act.effects):  # each run comes as far as the one before, or further
+    for name in _of_disk(act.effects)[::EVERY]:  # each run comes as far as the one before, or further
         reader, minute = Reader(own.warehouse, first.after, act.after), minute + 1
         ended = act.scene.play(own, forks, minute, named=name, fate=error)
         reader.look(still=True)
@@ -76,7 +75,6 @@ def _leave(folder: Path, free_bytes: int) -> None:
     (folder / "ballast").write_bytes(bytes(max(0, space.f_bavail * space.f_frsize - free_bytes)))
 
 
-@pytest.mark.timeout(600)
 def test_a_disk_with_little_room_keeps_what_it_has_and_takes_the_rest_later(
     small_disk: Path, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
 ) -> None:
@@ -92,7 +90,7 @@ def test_a_disk_with_little_room_keeps_what_it_has_and_takes_the_rest_later(
         found = list(reader.faults)
         if ended.code not in (0, PARTLY, LATER):
             found.append(f"exit code {ended.code}: {ended.said[-300:]}")
-        if ended.code and (len(ended.errors) != 1 or "No space left on device" not in ended.errors[0]):
+        if ended.code and (len(ended.errors) != 1 or "free space or move the warehouse" not in ended.errors[0]):
             found.append(f"lines: {ended.errors}")
         room = f"{pages * PAGE_BYTES // 1024} kB free"
         _tell(record_property, act, room, found, happened=ended.code != 0)

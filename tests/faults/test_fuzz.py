@@ -1,6 +1,7 @@
 """What decoders of other people's bytes must not do, over the corpus, over what is made from it, and over any bytes."""
 
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.faults.decoder import READ, Decoder
 from tests.faults.decoders import DECODERS, seeds
-from tests.faults.fuzz import Fuzzing, TooSlowError, mutated, timed
+from tests.faults.fuzz import Fuzzing, TooSlowError, mutated, note, timed
 
 SECONDS = 0.5  # of CPU time for each decoder here: `python -m tests.faults.fuzz` goes on for as long as one likes
 QUIET = settings(
@@ -59,6 +60,15 @@ def test_the_fuzzer_finds_what_a_decoder_must_not_do() -> None:
     for _ in range(3000):
         fuzzing.once(mutated(fuzzing._chance, fuzzing._pool))
     assert [what.partition(":")[0] for what in fuzzing.found] == ["ZeroDivisionError"]
+
+
+def test_the_page_holds_the_newest_go_at_each_decoder(tmp_path: Path) -> None:
+    first, second = Fuzzing("frames", seed=1), Fuzzing("fields", seed=1)
+    for fuzzing, inputs in ((second, 7), (first, 3), (second, 1234)):
+        fuzzing.inputs = inputs
+        note(fuzzing, 2.5, tmp_path / "page.md")
+    rows = (tmp_path / "page.md").read_text().splitlines()[-2:]
+    assert rows == ["| frames | 2.5 | 3 | 0 | 0 |", "| fields | 2.5 | 1,234 | 0 | 0 |"]
 
 
 def test_an_input_that_takes_too_long_is_found() -> None:

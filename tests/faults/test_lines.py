@@ -34,7 +34,6 @@ def _assert_said(ended: Ended) -> None:
 
 @pytest.mark.parametrize("trouble", get_args(Trouble))
 @pytest.mark.parametrize("which", ["source", "store"])
-@pytest.mark.timeout(300)
 def test_a_line_in_trouble_costs_time_and_no_figure(
     which: str,
     trouble: Trouble,
@@ -92,7 +91,6 @@ def mortal(prometheus_binary: PrometheusBinary, tmp_path: Path) -> Iterator[Call
 
 @pytest.mark.parametrize("connection", [1, 8, 20])
 @pytest.mark.parametrize("which", ["source", "store"])
-@pytest.mark.timeout(300)
 def test_a_prometheus_killed_in_mid_run_and_started_again_costs_no_figure(
     which: str,
     connection: int,

@@ -26,7 +26,6 @@ def victoria(tmp_path_factory: pytest.TempPathFactory, clock: RealClock) -> Iter
         yield server
 
 
-@pytest.mark.timeout(600)
 def test_killed_around_any_write_to_victoria_metrics_the_next_run_ends_the_same(
     victoria: RunningServer, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
 ) -> None:

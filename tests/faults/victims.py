@@ -5,6 +5,7 @@ what a first use costs (imports, thread pools, caches) is then paid once. Nothin
 """
 
 import gc
+import itertools
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -49,6 +50,7 @@ class Asked:
         named: or its name.
         fate: what that is: a signal before it, or the error that it fails with; see `Effects`.
         within_seconds: after which it is killed, wherever it is; 0 for not.
+        number: what the answer is known by.
     """
 
     config: str
@@ -60,16 +62,17 @@ class Asked:
     named: str = ""
     fate: str = "SIGKILL"
     within_seconds: float = 0.0
+    number: int = 0
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How it ended: exit code (negative where a signal did it), effects, what it said, seconds of CPU."""
+    """How it ended: exit code (negative where a signal did it), effects, what it said; the number of what was asked."""
 
     code: int
     effects: list[str]
     said: str
-    seconds: float
+    number: int
 
     @property
     def errors(self) -> list[str]:
@@ -82,12 +85,15 @@ class Victims:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        self._numbers = itertools.count(1)
 
     def end(self, asked: Asked) -> Ended:
-        """Do it, to its end."""
+        """Do it, to its end; the answer to one before it, which a test had no time to wait for, is passed over."""
         assert self._process.stdout is not None
-        self.send(asked)
-        return Ended(**json.loads(self._process.stdout.readline()))
+        number = next(self._numbers)
+        self.send(replace(asked, number=number))
+        answers = (Ended(**json.loads(line)) for line in self._process.stdout)
+        return next(answer for answer in answers if answer.number == number)
 
     def children(self) -> list[int]:
         """The runs that are alive."""
@@ -141,14 +147,14 @@ def _forked(asked: Asked) -> Ended:
             signal_came = signal.sigtimedwait({signal.SIGCHLD}, asked.within_seconds) is not None
         if not signal_came:
             os.kill(child, signal.SIGKILL)
-        _, status, usage = os.wait4(child, 0)
+        _, status = os.waitpid(child, 0)
         signal.sigtimedwait({signal.SIGCHLD}, 0)
         texts = []
         for file in (log, said):
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
         code = os.waitstatus_to_exitcode(status)
-        return Ended(code, texts[0].splitlines(), texts[1], usage.ru_utime + usage.ru_stime)
+        return Ended(code, texts[0].splitlines(), texts[1], asked.number)
 
 
 def _lived(asked: Asked, log: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.settings import Settings
+from pipeline.settings.teams import TeamsSettings
 from pipeline.sinks.sql import run_query
 from pipeline.window import HOUR
 from tests.prices import stored
@@ -72,3 +73,19 @@ def test_stored_hours_are_priced_by_contracts_with_the_pue_and_steps_they_have(t
     )
     assert (row["n"], row["instruments"]) == (6, "PPA, residual mix")
     assert row["grams"] == pytest.approx(row["joules"] / 3.6e6 * PUE * (0.25 * 20 + 0.75 * 400), rel=1e-9)
+
+
+def test_a_map_of_teams_is_stored_when_it_changes_and_withdrawn_when_it_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "teams.csv"
+    given = settings(tmp_path).model_copy(update={"teams": TeamsSettings(csv=path)})
+    path.write_text("namespace,team\nshop,blue\n")
+    assert [finish(given), finish(given, 1)] == [[], []]
+    assert ask(given, COUNTS.format("teams")) == [{"n": 1, "told": 1}]
+    path.write_text("namespace,team,to\nshop,blue,2026-11-02\n")
+    finish(given, 2)
+    (line,) = ask(given, "select cluster, namespace, team, end_utc from teams_newest")
+    assert (line["cluster"], line["namespace"], line["team"]) == (CLUSTER, "shop", "blue")
+    assert f"{line['end_utc']:%F}" == "2026-11-02"
+    path.write_text("namespace,team\n")
+    assert finish(given, 3) == []
+    assert ask(given, COUNTS.format("teams_newest")) == [{"n": 0, "told": 0}]

@@ -13,10 +13,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline import tables
-from pipeline.reprice import overtaken, priced_hours, reprice
+from pipeline.reprice import AT_ODDS, overtaken, priced_hours, reprice
+from pipeline.settings import Settings
 from pipeline.sinks.views import open_views
-from pipeline.sinks.warehouse import Warehouse
-from pipeline.tables import INTENSITY
+from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
+from pipeline.tables import EMISSIONS, INTENSITY, NODE_ENERGY, QUARANTINE
+from pipeline.transforms.revisions import revision_rows
 from tests.prices import stored
 from tests.prices.stored import CLUSTER, PUE, START, figures, fold, job, learn, vintage
 
@@ -116,6 +118,61 @@ def test_another_pue_restates_nothing_by_itself_and_everything_since_by_hand(tmp
     rows = warehouse.read_table("emissions").to_pylist()
     assert {row["pue_ratio"] for row in rows if row["hour_utc"] >= HOURS[20]} == {1.5}
     assert {row["pue_ratio"] for row in rows if row["hour_utc"] < HOURS[20]} == {PUE}
+
+
+def tear(given: Settings, hours: list[datetime], joules: float) -> None:
+    """A commit of these hours, with so many more joules of a workload, that died before its emissions were in place."""
+    warehouse = Warehouse(Path(given.warehouse.path))
+    nodes = warehouse.read_day("node_energy", CLUSTER, hours[0].date()).to_pylist()
+    rows = warehouse.read_day("emissions", CLUSTER, hours[0].date()).to_pylist()
+    more = [row | {"energy_joules": row["energy_joules"] + joules * (row["pod"] == "web")} for row in rows]
+    metered = [
+        row | {name: row[name] + joules for name in ("metered_joules", "workload_joules")}
+        for row in nodes
+        if row["hour_utc"] in hours
+    ]
+
+    def die(effect: str) -> None:
+        if effect == "node_energy":
+            raise InterruptedError
+
+    tables = DayTables(
+        pa.Table.from_pylist([row | {"emissions_gco2e": 1.0} for row in more if row["hour_utc"] in hours], EMISSIONS),
+        pa.Table.from_pylist(metered, NODE_ENERGY),
+        QUARANTINE.empty_table(),
+    )
+    commits, stamp = [HourCommit(hour, "complete") for hour in hours], RunStamp("killed", LATER, "other-other")
+    with pytest.raises(InterruptedError):
+        Warehouse(warehouse.root, die).commit_day(CLUSTER, hours[0].date(), commits, tables, stamp, revision_rows)
+    assert warehouse.torn_hours(CLUSTER) == set(hours)
+
+
+@pytest.mark.parametrize("since", [None, HOURS[0]])
+def test_torn_hours_with_the_joules_of_their_nodes_are_mended_by_a_repricing(
+    tmp_path: Path, since: datetime | None
+) -> None:
+    warehouse, given = estimated_days(tmp_path), stored.settings(tmp_path)
+    before = figures(warehouse)
+    tear(given, HOURS[3:5], 0.0)
+    assert warehouse.read_table("node_energy").num_rows == len(HOURS) - 2
+    report = reprice(job(given, LATER + HOUR), [CLUSTER], since)
+    assert (report.exit_code, report.clusters[0].hours_rewritten) == (0, 2)
+    assert (warehouse.torn_hours(CLUSTER), figures(warehouse)) == (set(), before)
+    assert warehouse.read_table("node_energy").num_rows == len(HOURS)
+    assert reprice(job(given, LATER + 2 * HOUR), [CLUSTER], None).clusters[0].hours_repriced == 0
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_torn_hours_with_other_joules_than_their_nodes_keep_their_figures_and_are_told_of(
+    tmp_path: Path, *, dry_run: bool
+) -> None:
+    warehouse, given = estimated_days(tmp_path), stored.settings(tmp_path)
+    before = figures(warehouse)
+    tear(given, HOURS[3:5], 1e6)
+    report = reprice(job(given, LATER + HOUR, dry_run=dry_run), [CLUSTER], HOURS[0])
+    assert (report.exit_code, report.clusters[0].hours_repriced) == (0, len(HOURS) - 2)
+    assert report.clusters[0].warnings == [f"2026-11-03: hours keep their figures: {AT_ODDS}"]
+    assert (warehouse.torn_hours(CLUSTER), figures(warehouse)) == (set(HOURS[3:5]), before)
 
 
 def test_a_carried_hour_loses_its_figure_when_its_own_did_not_come_in_time(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.sinks.rows import HOURS, SECOND
 
 QUERIES = shipped_queries()
 BY_FACTOR_TYPE = {"intensity_by_hour", "quality_shares", "with_overheads"}  # these give a row for each
+OF_NOVEMBER = {"top_movers": {"month": "2026-11"}}  # else of the newest month that has ended
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_every_total_of_grams_is_of_one_factor_type(tmp_path: Path, name: str) -
         }
     else:
         with pytest.raises(ConfigError, match=r"no total of grams by direct \(cluster prod-eu from 2026-11-01T00:00Z"):
-            run_query(tmp_path, text)
+            run_query(tmp_path, text, OF_NOVEMBER.get(name, {}))
 
 
 def test_idle_share(warehouse: Path) -> None:

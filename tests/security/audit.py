@@ -55,7 +55,7 @@ def accepted() -> dict[str, str]:
 
 
 def advisories(lock: str) -> list[str] | None:
-    """Known vulnerabilities of what is locked, those accepted left out; None where they are not told of every package."""
+    """Known vulnerabilities of what is locked, accepted ones left out; None where not every package was looked up."""
     command = [sys.executable, "-m", "pip_audit", "-r", lock, "--require-hashes", "--disable-pip", "--format", "json"]
     command += ["--progress-spinner", "off", *(word for name in accepted() for word in ("--ignore-vuln", name))]
     try:

@@ -17,15 +17,6 @@ from tests.security.clients import CLIENTS, MEDIA_TYPE, MEGABYTE, SECONDS, SECRE
 
 JSON = {"Content-Type": MEDIA_TYPE}
 BOMB = gzip.compress(b" " * (64 * MEGABYTE))
-OF_SESSIONS = "sources/prometheus/session: the time-out begins anew with every byte of a head"
-
-
-def by(*owned: str, reason: str) -> list[object]:
-    """Every client by name, those with a known fault marked."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(reason=reason, strict=True)) if name in owned else name
-        for name in CLIENTS
-    ]
 
 
 @contextmanager
@@ -96,7 +87,7 @@ def test_a_body_without_end_is_cut_by_its_time(name: str) -> None:
     assert time.monotonic() - began < 10 * SECONDS
 
 
-@pytest.mark.parametrize("name", by("prometheus", reason=OF_SESSIONS))
+@pytest.mark.parametrize("name", CLIENTS)
 @pytest.mark.timeout(8)
 def test_a_head_without_end_is_cut_by_its_time(name: str) -> None:
     with dripping(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 16) as url, pytest.raises(CarbonEtlError):

@@ -73,12 +73,15 @@ def test_killed_at_any_effect_the_next_run_ends_as_an_undisturbed_one(
     with open_views(tmp_path) as connection:
         assert connection.sql(CONSISTENT).fetchall() == [(0,)]
     assert daily.rolled_up(tmp_path) == daily.summed(tmp_path)
+    is_between = EFFECTS.index("node_energy") <= EFFECTS.index(effect) < EFFECTS.index("emissions")
+    assert Warehouse(tmp_path).torn_hours(CLUSTER) == (set(HOURS[1:3]) if is_between else set())
     rows.commit_like_a_run(Warehouse(tmp_path), *rows.second_commit(), rows.THIRD)
     assert rows.contents(tmp_path) == undisturbed
     assert daily.rolled_up(tmp_path) == daily.summed(tmp_path) == daily.stored(tmp_path)
     partition = tmp_path / "emissions" / f"cluster={CLUSTER}"
     assert list(partition.rglob("*.tmp")) == []
     assert Warehouse(tmp_path).recover(CLUSTER, DAY, rows.THIRD.priced_utc, "run-4") == rows.NOTHING_TO_RECOVER
+    assert Warehouse(tmp_path).torn_hours(CLUSTER) == set()
 
 
 @pytest.mark.parametrize("effect", ["quarantine", "node_energy", "processes", "emissions", "hours"])
@@ -110,11 +113,21 @@ def test_hours_torn_between_tables_are_named_and_hidden_until_they_are_folded_ag
     warehouse = Warehouse(tmp_path)
     recovery = warehouse.recover(CLUSTER, DAY, rows.THIRD.priced_utc, rows.THIRD.run_id)
     assert (recovery.restored_hours, recovery.torn_hours) == ((), tuple(HOURS[1:3]))
+    assert (warehouse.torn_hours(CLUSTER), warehouse.torn_hours("another")) == (set(HOURS[1:3]), set())
     assert warehouse.read_table("node_energy").column("hour_utc").to_pylist() == [HOURS[0]]
     # Rows equal to both stored tables are written all the same: their stamps disagree.
     stored = rows.day(HOURS[:2])
     assert rows.commit(warehouse, rows.complete(HOURS[:2]), stored, rows.THIRD).rewritten == {HOURS[1]: 1}
     assert warehouse.read_table("node_energy").column("hour_utc").to_pylist() == HOURS[:2]
+
+
+def test_a_damaged_day_hides_no_torn_hours_of_another(tmp_path: Path) -> None:
+    first_commit(tmp_path)
+    killed_at(tmp_path, "node_energy")
+    broken = tmp_path / "node_energy" / f"cluster={CLUSTER}" / "date=2026-10-31" / "node_energy.parquet"
+    broken.parent.mkdir()
+    broken.write_bytes(b"no parquet")
+    assert Warehouse(tmp_path).torn_hours(CLUSTER) == set(HOURS[1:3])
 
 
 def test_a_torn_hour_is_written_even_if_each_table_equals_the_new_rows(tmp_path: Path) -> None:

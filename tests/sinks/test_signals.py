@@ -15,6 +15,7 @@ from pipeline.errors import ConfigError
 from pipeline.settings.market import SCOPES
 from pipeline.sinks.signals import MACROS
 from pipeline.sinks.sql import run_query
+from pipeline.sinks.teams import TABLE_MACROS
 from pipeline.sinks.views import DATABASE, refresh_database
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import APPEND_ONLY_TABLES, EMISSIONS_KEY
@@ -396,6 +397,6 @@ def test_macros_are_in_the_database_too(tmp_path: Path) -> None:
     refresh_database(tmp_path)
     with duckdb.connect(str(tmp_path / DATABASE), read_only=True) as connection:
         named = connection.sql("select function_name from duckdb_functions() where not internal").fetchall()
-        assert {name for (name,) in named} == {name.partition("(")[0] for name in MACROS}
+        assert {name for (name,) in named} == {name.partition("(")[0] for name in MACROS | TABLE_MACROS}
         with pytest.raises(duckdb.InvalidInputException, match="no total of grams"):
             connection.sql(TOTAL).fetchall()

@@ -26,11 +26,13 @@ from tests.sinks.rows import CLUSTER
 YEAR_OLD = Path(__file__).with_name("year_old")
 DAY = date(2025, 11, 1)
 HOURS = [datetime(2025, 11, 1, hour, tzinfo=UTC) for hour in range(3)]
-STORED = dict.fromkeys(TABLES, 1) | {
+YOUNGER = {"teams"}  # tables that the first releases did not have
+OLDEST = [table for table in TABLES if table not in YOUNGER]
+STORED = dict.fromkeys(OLDEST, 1) | {
     "emissions": 6, "emissions_daily": 3, "node_energy": 3, "processes": 2, "hours": 2,
 }  # fmt: skip
 # Of the names and types of all columns, by schema version: who adds a column raises the version.
-COLUMNS_SHA256 = {2: "9fe7787d6824"}
+COLUMNS_SHA256 = {3: "3a21011bb457"}
 
 
 def file_of(table: str) -> Path:
@@ -42,7 +44,7 @@ def a_copy(folder: Path) -> Path:
     return Path(shutil.copytree(YEAR_OLD, folder / "warehouse"))
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", OLDEST)
 def test_columns_were_only_added_and_only_at_the_end(table: str) -> None:
     first = pq.ParquetFile(file_of(table)).schema_arrow
     names = [name for name in TABLES[table].names if name != "cluster" or table not in REPLACED_TABLES]
@@ -55,7 +57,7 @@ def test_who_adds_a_column_raises_the_schema_version() -> None:
     assert {SCHEMA_VERSION: hashlib.sha256(told.encode()).hexdigest()[:12]} == COLUMNS_SHA256
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", OLDEST)
 def test_duckdb_opens_it_with_all_columns_of_today(tmp_path: Path, table: str) -> None:
     root = a_copy(tmp_path)
     refresh_database(root)
@@ -76,14 +78,14 @@ def test_lists_of_steps_are_read_as_they_were_written() -> None:
     assert steps == [([1.8e6, 1.8e6],)] * 2
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", OLDEST)
 def test_pandas_opens_it(table: str) -> None:
     frame = pd.read_parquet(YEAR_OLD / table)
     assert len(frame) == STORED[table]
     assert set(frame["date"].astype(str)) == {"2025-11-01" if table in REPLACED_TABLES else "2025-11-02"}
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", OLDEST)
 def test_polars_opens_it(table: str) -> None:
     frame = polars.read_parquet(YEAR_OLD / table / "**" / "*.parquet", hive_partitioning=True)
     assert frame.height == STORED[table]

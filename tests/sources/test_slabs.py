@@ -94,6 +94,18 @@ def test_what_lies_outside_a_slab_is_asked_for_by_itself() -> None:
     assert store.asked == [("m", 0, 200)]
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_slab_is_filled_with_what_will_be_asked_for_each_once(concurrency: int) -> None:
+    store = Store({("a", "x"): [(5, 1.0), (50, 2.0)]})
+    slab = Slab(store, 0, 100)
+    said(slab, 0, 10)
+    slab.fill(["m", "n", "o", "n"], concurrency)
+    assert sorted(store.asked) == [("m", 0, 100), ("n", 0, 100), ("o", 0, 100)]
+    assert (slab.selectors, slab.samples) == (["m", "n", "o"], 6)
+    assert said(slab, 0, 100) == said(store, 0, 100)
+    assert len(store.asked) == 4
+
+
 @pytest.mark.parametrize(
     ("start_ms", "end_ms", "left"), [(10, 30, 3), (11, 29, 1), (31, 99, 0), (0, 9, 0), (20, 20, 1)]
 )

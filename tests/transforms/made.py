@@ -23,7 +23,6 @@ from pipeline.window import Window, to_ms
 
 START = datetime(2026, 11, 3, 10, tzinfo=UTC)
 MAX_GAP_SECONDS = 600
-NOBODY = Owners({}, {}, {})
 PACKAGE_RANGE, AMD_RANGE = 262_143.328850, 65_532.610987
 WITHHELD_KEY = (
     "hour_utc", "cluster", "node", "component", "kind", "workload", "namespace", "pod", "pod_uid", "container", "check",
@@ -31,6 +30,19 @@ WITHHELD_KEY = (
 TABLES = (("rows", EMISSIONS_KEY), ("nodes", NODE_ENERGY_KEY), ("withheld", WITHHELD_KEY))
 
 Points = Sequence[tuple[float, float]]
+
+
+def owners_of(pods: Mapping[str, tuple[str, str]]) -> Owners:
+    """Kind and name of what owns pods, by their uid, as kube-state-metrics would tell it."""
+    names = ("uid", "namespace", "pod", "replicaset", "job_name", "owner_kind", "owner_name", "owner_is_controller")
+    rows = [{"uid": uid, "owner_kind": kind, "owner_name": name} for uid, (kind, name) in pods.items()]
+    told = pa.Table.from_pylist(rows, pa.schema([(name, pa.string()) for name in names]))
+    nothing = told.slice(0, 0), np.zeros((0, 1))
+    (owners,) = Owners.by_hour((told, np.ones((len(rows), 1))), nothing, nothing)
+    return owners
+
+
+NOBODY = owners_of({})
 
 
 def clock(text: str) -> float:

@@ -12,9 +12,20 @@ from pipeline.demo.transport import FleetTransport
 from pipeline.samples import Block, MeterSamples
 from pipeline.sources.meters import kepler
 from pipeline.tables import METHOD_VERSION, values
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.sheet import ENERGY, NODES, WITHHELD
-from tests.transforms.made import START, Made, differences, joules, line, only, scrapes, stamp_ms, where, window_of
+from tests.transforms.made import (
+    START,
+    Made,
+    differences,
+    joules,
+    line,
+    only,
+    owners_of,
+    scrapes,
+    stamp_ms,
+    where,
+    window_of,
+)
 
 AT = scrapes("09:45", "12:15")
 
@@ -69,7 +80,7 @@ def test_r1_components_are_apart() -> None:
 
 
 def test_a_workload_row_names_its_owner_and_its_provenance() -> None:
-    owners = Owners({"uid": ("StatefulSet", "db")}, {}, {})
+    owners = owners_of({"uid": ("StatefulSet", "db")})
     row = only(two_components().fold(owners=owners).rows, kind="workload", component="package")
     assert (row["workload_kind"], row["workload"], row["owner_source"]) == ("StatefulSet", "db", "kube-state-metrics")
     assert (row["meter"], row["method_version"], row["coverage_ratio"]) == (

@@ -14,6 +14,7 @@ from tests.transforms.made import (
     fold_both_ways,
     line,
     only,
+    owners_of,
     scrapes,
     where,
     window_of,
@@ -21,7 +22,7 @@ from tests.transforms.made import (
 
 GAP_MS = MAX_GAP_SECONDS * 1000
 AT = scrapes("09:45", "13:15")
-DATABASE, CACHE = Owners({"uid": ("StatefulSet", "db")}, {}, {}), Owners({"uid": ("DaemonSet", "cache")}, {}, {})
+DATABASE, CACHE = owners_of({"uid": ("StatefulSet", "db")}), owners_of({"uid": ("DaemonSet", "cache")})
 
 
 def node() -> Made:

@@ -13,7 +13,6 @@ from pipeline.samples import MeterSamples, SocketStamps
 from pipeline.starts import UNKNOWN
 from pipeline.transforms.energy import Energy, book, fold_counters
 from pipeline.transforms.folded import Consumer
-from pipeline.transforms.owners import Owners
 from pipeline.transforms.plausibility import Ceilings, screen, suspects
 from pipeline.transforms.sheet import FoldRules
 from tests.test_additivity import Hostile, pieces
@@ -26,6 +25,7 @@ from tests.transforms.made import (
     joined,
     line,
     only,
+    owners_of,
     scrapes,
     stamp_ms,
     unowned,
@@ -162,7 +162,7 @@ def test_a_row_of_a_consumer_says_who_it_is_as_its_energy_row_would(
     made = Made().node(line(60, AT), line(40, AT, 1000.0)).pod("a", jump(line(20, AT), "10:20", 9.2e14))
     folded = replace(fold_counters(made.samples(), GAP_MS, UNKNOWN), consumers=[consumer])
     found = screen(folded, CEILINGS, {}, GAP_MS)
-    owners = [Owners({"a": ("StatefulSet", "shop-web")}, {}, {})]
+    owners = [owners_of({"a": ("StatefulSet", "shop-web")})]
     withheld = book(found, window_of(0, 1), FoldRules("demo", GAP_MS, 60), owners, None).withheld
     row = only(withheld, check="implausible")
     columns = ("kind", "namespace", "pod", "pod_uid", "container", "workload_kind", "workload")

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.sources.meters import scaphandre
-from pipeline.transforms.owners import Owners
-from tests.transforms.made import AMD_RANGE, PACKAGE_RANGE, clock, joules, only, scrapes, where
+from tests.transforms.made import AMD_RANGE, PACKAGE_RANGE, clock, joules, only, owners_of, scrapes, where
 from tests.transforms.made_scaphandre import INSTANCE, POD, MadeScaphandre, flat, fold_both_ways, register
 
 NODE = "10.0.0.1"
@@ -187,7 +186,7 @@ def test_an_unlabelled_container_is_named_by_kubernetes_with_its_pod_uid() -> No
         "instance": "ksm:8080",
     }
     made.add(scaphandre.CONTAINERS, flat(1, AT), **told)
-    owners = Owners({"u-1": ("StatefulSet", "web")}, {}, {})
+    owners = owners_of({"u-1": ("StatefulSet", "web")})
     (row,) = where(made.fold(owners=owners).rows, kind="workload")
     assert (row["pod_uid"], row["namespace"], row["pod"]) == ("u-1", "shop", "web-0")
     assert (row["workload_kind"], row["workload"], row["owner_source"]) == ("StatefulSet", "web", "kube-state-metrics")

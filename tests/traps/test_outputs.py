@@ -7,7 +7,7 @@ from pipeline import tables
 from pipeline.sinks.published_series import DISPLAY_SERIES, REVISED_SERIES
 
 UNITS = ("_joules", "_kwh", "_g_per_kwh", "_gco2e", "_ratio", "_scale")
-SERIES_UNITS = ("_joules", "_grams", "_grams_per_kwh", "_ratio")
+SERIES_UNITS = ("_joules", "_grams", "_grams_per_kwh", "_ratio", "_seconds")
 
 
 @pytest.mark.parametrize("table", sorted(tables.TABLES))

@@ -131,6 +131,15 @@ def read(
     )
 
 
+def asked_for(matchers: Sequence[Matcher], level: Level = "pod", *, processes: bool = True) -> list[str]:
+    """Selectors that `read` asks for, whatever it finds; there may be more."""
+    conditions = {metric: [ZONES] for metric in (ACTIVE, IDLE, RAW)}
+    conditions |= {metric: [USUAL_ZONES] for metric in (PODS, *([CONTAINERS] if level == "container" else []), GUESTS)}
+    if processes:
+        conditions[PROCESSES] = [USUAL_ZONES, NO_CONTAINER]
+    return [selector(metric, *own, *matchers) for metric, own in conditions.items()]
+
+
 def node_of(labels: Labels) -> str:
     """The node a series speaks of: `node_name`, or the host of `instance` where Kepler runs outside Kubernetes."""
     return labels.get("node_name") or labels.get("instance", "").rsplit(":", 1)[0]

@@ -58,6 +58,11 @@ class BoardCounters(NamedTuple):
     split: str | None
 
 
+def asked_for(matchers: Sequence[Matcher]) -> str:
+    """What `read` asks for first: of nodes without boards, all."""
+    return selector(TOTAL, OF_A_BOARD, *matchers)
+
+
 def read(
     transport: Transport, matchers: Sequence[Matcher], start_ms: int, end_ms: int, level: kepler.Level = "pod"
 ) -> BoardCounters | None:
@@ -69,10 +74,10 @@ def read(
         SourceError: as the transport.
     """
 
-    def ask(metric: str, *conditions: Matcher) -> list[Block]:
-        return list(transport.blocks(selector(metric, *conditions, *matchers), start_ms, end_ms))
+    def ask(metric: str) -> list[Block]:
+        return list(transport.blocks(selector(metric, *matchers), start_ms, end_ms))
 
-    total = ask(TOTAL, OF_A_BOARD)
+    total = list(transport.blocks(asked_for(matchers), start_ms, end_ms))
     if not total:
         return None
     users = understand(ask(PODS), POD_IDENTITY, _pod_key, kepler.NAME_LABELS)

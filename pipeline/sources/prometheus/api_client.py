@@ -43,7 +43,13 @@ def _unheard(_warning: str) -> None:
 
 
 class PrometheusServer:
-    """One Prometheus-compatible query address; implements `samples.Transport`."""
+    """One Prometheus-compatible query address; implements `samples.Transport`.
+
+    Attributes:
+        url: with its path prefix.
+        matchers: the user's own conditions.
+        concurrency: how many questions it may be asked at a time.
+    """
 
     def __init__(
         self,
@@ -55,6 +61,7 @@ class PrometheusServer:
     ) -> None:
         self.url = endpoint.url
         self.matchers: tuple[Matcher, ...] = parse_matchers(endpoint.selector)
+        self.concurrency = http.concurrency
         self._clock, self._retry_seconds = clock, http.retry_seconds
         most_bytes, access = http.max_response_mb * BYTES_PER_MB, Access.of(endpoint, env)
         self._session = BoundedSession(clock, http.timeout_seconds, most_bytes, on_warning, access)

@@ -1,6 +1,7 @@
 """A server that merges replicas, read as if each had been scraped in the order in which its samples are shown."""
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pipeline.samples import Block
@@ -39,11 +40,13 @@ class MergingServer(BulkServer):
         self.skews: set[Skew] = set()
         self._telling, self._max_gap_ms = tuple(telling), max_gap_ms
         self._asked: tuple[int, int] | None = None
+        self._looking = threading.Lock()
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         """See `samples.Transport`."""
-        if self._asked != (start_ms, end_ms):
-            self._look(start_ms, end_ms)
+        with self._looking:
+            if self._asked != (start_ms, end_ms):
+                self._look(start_ms, end_ms)
         found = super().blocks(selector, start_ms, end_ms)
         if COUNTER.match(selector):
             found = iter(Merged.of(found).without_older(self._max_gap_ms))
@@ -53,5 +56,5 @@ class MergingServer(BulkServer):
         for metric in self._telling:
             found = super().blocks(written(metric, *self.matchers), start_ms, end_ms)
             # half of it, for intervals of other series beside such a scrape reach as far again
-            self.skews |= Merged.of(found).skews(metric, self._max_gap_ms // 2)
+            self.skews = self.skews | Merged.of(found).skews(metric, self._max_gap_ms // 2)
         self._asked = start_ms, end_ms

@@ -3,15 +3,17 @@
 import json
 import re
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
-from requests.adapters import BaseAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
 from pipeline.sources.prometheus.access import OPEN, Access
+from pipeline.sources.prometheus.heads import POOLS
 from pipeline.sources.wording import line
 from pipeline.window import Clock
 
@@ -77,12 +79,18 @@ class BoundedSession(requests.Session):
         return response
 
     def get_adapter(self, url: str) -> BaseAdapter:
-        """The endpoint's own for https, whatever else is mounted: prometheus-api-client mounts one without our TLS."""
+        """The endpoint's own for https, whatever else is mounted: prometheus-api-client mounts one without our TLS.
+
+        Of either, connections give a head its time.
+        """
         own = self._access.adapter
-        return own if own is not None and url.startswith("https:") else super().get_adapter(url)
+        adapter = own if own is not None and url.startswith("https:") else super().get_adapter(url)
+        if isinstance(adapter, HTTPAdapter):
+            adapter.poolmanager.pool_classes_by_scheme = POOLS
+        return adapter
 
     def _body(self, response: requests.Response, where: str, deadline: float) -> bytes:
-        chunks, size = [], 0
+        body, size = BytesIO(), 0  # which gives its bytes away uncopied
         with response:
             # read1 returns what has come; read and iter_content would wait for a whole chunk past any deadline
             while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
@@ -95,8 +103,8 @@ class BoundedSession(requests.Session):
                     raise SourceUnavailable(
                         f"{where} did not finish within {self._timeout_seconds:g} s (http.timeout_seconds)"
                     )
-                chunks.append(chunk)
-        return b"".join(chunks)
+                body.write(chunk)
+        return body.getvalue()
 
     def _surface_warnings(self, response: requests.Response, where: str) -> None:
         if IS_PARTIAL.search(response.content[:BYTES_PER_MB]):

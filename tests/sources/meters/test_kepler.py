@@ -269,3 +269,12 @@ def test_without_processes_neither_they_nor_containers_outside_pods_are_asked_fo
     )
     assert (samples.outside.identity.num_rows, samples.workloads.identity.num_rows) == (0, 1)
     assert kepler.read(Told(series), [], 0, 1).outside.identity.num_rows == 1
+
+
+@pytest.mark.parametrize("processes", [True, False])
+@pytest.mark.parametrize("level", ["pod", "container"])
+def test_what_is_asked_for_is_known_before_it_is(level: kepler.Level, processes: bool) -> None:  # noqa: FBT001 # a parameter
+    matchers, told = [Matcher("cluster", "=", 'a"b')], Told({})
+    kepler.read(told, matchers, 5, 9, level, processes=processes)
+    asked = [selector for selector, _, _ in told.asked]
+    assert sorted(asked) == sorted(kepler.asked_for(matchers, level, processes=processes))

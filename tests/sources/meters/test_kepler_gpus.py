@@ -72,6 +72,7 @@ def test_without_boards_nothing_else_is_asked() -> None:
     assert kepler_gpus.read(told, [], 0, 1) is None
     assert kepler_gpus.read_legacy(told, [], 0, 1) is None
     assert len(told.asked) == 2
+    assert told.asked[0][0] == kepler_gpus.asked_for([])
 
 
 def test_a_board_of_new_kepler_is_one_under_all_its_labels_and_held_by_nobody() -> None:

@@ -1,0 +1,1 @@
+"""A configuration made into what runs it somewhere: Kubernetes objects, systemd units. Pure but for files it packs."""

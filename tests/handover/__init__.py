@@ -1,0 +1,1 @@
+"""Dashboards handed over to a Grafana."""

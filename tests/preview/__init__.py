@@ -1,0 +1,1 @@
+"""The preview of the dashboards: that it reads a dashboard file as Grafana does."""
