@@ -18,7 +18,10 @@ INPUTS: dict[str, tuple[str, ...]] = {
         "tests/exporters/*.c",
     ),
     "dags": ("deploy/airflow/*", "pipeline/airflow/*.py", "pipeline/tasks.py", "tests/dags/*.py"),
-    "delta": ("pipeline/sinks/delta/*.py", "pipeline/sinks/opening.py", "pipeline/sinks/warehouse.py", "tests/delta/*.py"),
+    "delta": (
+        "pipeline/sinks/delta/*.py", "pipeline/sinks/opening.py", "pipeline/sinks/changed_tables.py",
+        "pipeline/sinks/warehouse.py", "tests/delta/*.py",
+    ),
     "faults": (
         "pipeline/sinks/**/*.py", "pipeline/sources/**/*.py", "pipeline/engines/*.py", "pipeline/tables/*.py",
         *(f"pipeline/{module}.py" for module in (
