@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pipeline.samples import Int64s, Transport
-from pipeline.sources.concurrency import one_ahead
 from pipeline.sources.meters import kepler, kepler_gpus
 from pipeline.sources.meters.kepler_nodes import Group, Nodes, packed, read_nodes
 from pipeline.sources.prometheus.selectors import Matcher
@@ -19,7 +18,7 @@ from pipeline.units import MS_PER_HOUR
 from pipeline.window import HOUR, Window
 
 MOST_SAMPLES = 4_000_000  # of hours that are read together, 16 bytes each
-PORTION_SAMPLES = 1_000_000  # of nodes that are read together; while they are folded, as many more are read
+PORTION_SAMPLES = 1_000_000  # of nodes that are read together
 FOLD_SAMPLES = 300_000  # folded at a time: arrays of so many fit a processor's cache
 A_SCRAPE = 50  # series of workloads beside one of a node, until the first nodes have told how many there are
 
@@ -100,16 +99,14 @@ class Portion(NamedTuple):
 def by_nodes(extract: Extract) -> Iterator[Extract]:
     """Kepler's nodes, some at a time, all hours of each.
 
-    What is read at once grows with these and not with the cluster; it is folded in smaller parts, while the next nodes
-    are read.
+    What is read at once grows with these and not with the cluster; it is folded in smaller parts.
     """
     nodes = read_nodes(*extract.asked)
     if not nodes.groups:
         yield extract
         return
     extract, apart = extract._replace(anyone_ms=nodes.stamps_ms), False
-    portions = _portions(extract, nodes)
-    for portion in one_ahead(portions) if extract.concurrency > 1 else portions:
+    for portion in _portions(extract, nodes):
         apart = len(portion.groups) < len(nodes.groups)
         yield from _folds(portion)
     if apart:
@@ -127,7 +124,7 @@ def _portions(extract: Extract, nodes: Nodes) -> Iterator[Portion]:
         portion = Portion(own, own.slab(), now)
         asked = kepler.asked_for(own.matchers, own.level, processes=own.processes)
         portion.slab.fill([*asked, kepler_gpus.asked_for(own.matchers)], concurrency)
-        per_scrape, concurrency = _per_scrape(portion), 1  # for the later ones nobody waits
+        per_scrape, concurrency = _per_scrape(portion), 1  # threads that all decode much get in each other's way
         yield portion
 
 

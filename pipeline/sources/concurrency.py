@@ -1,12 +1,11 @@
-"""Questions asked of a server at once, and the next thing read while one is worked on: neither decides any order.
+"""Questions asked of a server at once; their answers keep the order of the questions.
 
 Nobody waits for these threads when the program is to end: a server that is silent for a minute would hold it up.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from itertools import islice
 from threading import Thread
 from typing import TypeVar
 
@@ -33,20 +32,6 @@ def at_once(questions: Sequence[Callable[[], T]], most: int) -> list[T]:
         raise
     finally:
         waiting.clear()
-
-
-def one_ahead(items: Iterator[T]) -> Iterator[T]:
-    """The same items in the same order; the next one is made while one is worked on."""
-
-    def coming() -> Future[list[T]]:
-        answer = Future[list[T]]()
-        _started(deque([(lambda: list(islice(items, 1)), answer)]))
-        return answer
-
-    following = coming()
-    while found := following.result():
-        following = coming()
-        yield found.pop()
 
 
 def _started(waiting: deque[tuple[Callable[[], T], Future[T]]]) -> Thread:

@@ -1,11 +1,11 @@
 """Several questions at once, and the next thing made while one is worked on: order and errors stay."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from pipeline.sources.concurrency import THREAD, at_once, one_ahead
+from pipeline.sources.concurrency import at_once
 
 PATIENCE_SECONDS = 30
 
@@ -69,53 +69,6 @@ def test_once_a_question_has_failed_those_behind_it_are_not_asked() -> None:
 
 def test_no_question_has_no_answer() -> None:
     assert at_once(list[Callable[[], int]](), 4) == []
-
-
-def test_the_next_is_made_while_one_is_worked_on_and_only_the_next() -> None:
-    made, second = list[int](), threading.Event()
-
-    def items() -> Iterator[int]:
-        for number in range(4):
-            made.append(number)
-            if number == 1:
-                second.set()
-            yield number
-
-    ahead = one_ahead(items())
-    assert next(ahead) == 0
-    assert second.wait(PATIENCE_SECONDS), "it is made though nobody has asked for it"
-    assert made == [0, 1]
-    assert list(ahead) == [1, 2, 3]
-
-
-def test_what_goes_wrong_ahead_is_raised_when_its_turn_comes() -> None:
-    def items() -> Iterator[int]:
-        yield 0
-        raise ValueError("broken")
-
-    ahead = one_ahead(items())
-    assert next(ahead) == 0
-    with pytest.raises(ValueError, match="broken"):
-        next(ahead)
-
-
-def test_whoever_stops_early_does_not_wait_for_the_next_and_no_other_is_made() -> None:
-    released, made = threading.Event(), list[int]()
-
-    def items() -> Iterator[int]:
-        for number in range(5):
-            made.append(number)
-            yield number
-            assert released.wait(PATIENCE_SECONDS)
-
-    ahead = one_ahead(items())
-    assert next(ahead) == 0
-    ahead.close()
-    released.set()
-    for thread in threading.enumerate():
-        if thread.name == THREAD:
-            thread.join(PATIENCE_SECONDS)
-    assert made == [0, 1]
 
 
 def test_nobody_waits_for_a_question_when_the_program_ends() -> None:
