@@ -42,7 +42,7 @@ test-s3: $(VENV)/dev $(PROGRAMS) ## A warehouse in an object store, SIGKILL afte
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_S3=1 $(PYTEST) tests/delta
 
 test-airflow: $(VENV)/dev $(PROGRAMS) $(AIRFLOW)/installed ## The DAGs of deploy/airflow, run by an Airflow of its own
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_AIRFLOW=$(AIRFLOW) $(BIN)/python -m pytest tests/dags
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_AIRFLOW=$(AIRFLOW) $(BIN)/python -m pytest --timeout 1500 tests/dags
 	$(BIN)/python -m tests.passed dags --note
 
 fuzz: $(VENV)/dev ## Ten minutes for each decoder of other people's bytes (hours): tests/faults/fuzzed.md

@@ -28,6 +28,7 @@ from benchmarks.stopwatch import Cost, cost, middle, python
 from benchmarks.warehouse_rows import FIRST_DAY, Size, energy_of, priced_day, write
 from pipeline.demo.grid import write_grid
 from pipeline.sinks import views
+from pipeline.sinks.questions import values
 from pipeline.sinks.signals import MACROS
 from pipeline.sinks.sql import run_query, shipped_queries
 from pipeline.tables import TABLES
@@ -78,7 +79,7 @@ def ask_native(path: Path, text: str) -> int:
     """The number of rows of an answer of the native file."""
     with duckdb.connect(str(path), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        return int(connection.sql(text).to_arrow_table().num_rows)
+        return int(connection.execute(text, values(text, {})).to_arrow_table().num_rows)
 
 
 def ask(root: Path, text: str) -> int:

@@ -134,6 +134,8 @@ def close(config: str | Path, period: str) -> Task:
 def is_settled(config: str | Path, cluster: str, start: str, end: str, ages: int) -> bool:
     """Whether each UTC day that a range touches has figures, none waiting to be priced again, that passed some ages.
 
+    Days before the first one with figures do not count: the cluster was not there. Without any figure nothing is settled.
+
     Args:
         config: path of the configuration file.
         cluster: its name.
@@ -148,7 +150,8 @@ def is_settled(config: str | Path, cluster: str, start: str, end: str, ages: int
         and ages <= (day.milestones_passed if day.milestones_checked is None else day.milestones_checked)
         for day in found.days
     }
-    return all(passed.get(hour.date(), False) for hour in window.hours())
+    first = min(passed, default=window.end.date())
+    return bool(passed) and all(passed.get(hour.date(), False) for hour in window.hours() if hour.date() >= first)
 
 
 def _job(config: str | Path) -> Job:

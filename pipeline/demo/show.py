@@ -45,14 +45,27 @@ providers = ["csv"]
 [intensity.csv]
 path = "{grid}"
 
+[teams]
+csv = "{teams}"
+
 [[remote_write]]
 name = "demo-prometheus"
 url = "{url}/api/v1/write"
 """
-BY_NAMESPACE = """
-select coalesce(namespace, '(' || kind || ')') as namespace, sum(energy_joules) / 3.6e6 as it_kwh,
-       sum(facility_energy_kwh) as facility_kwh, sum(emissions_gco2e) as gco2e
-from emissions group by all order by gco2e desc, namespace
+TEAMS = """\
+namespace,team
+shop,storefront
+llm,ai
+batch,ai
+monitoring,platform
+kube-system,platform
+(system),platform
+(idle),platform
+"""
+AMOUNTS = """
+select {name}, sum(energy_joules) / 3.6e6 as it_kwh, sum(facility_energy_kwh) as facility_kwh,
+       sum(emissions_gco2e) as gco2e
+from emissions_by_team group by all order by gco2e desc, {name}
 """
 TOP_WORKLOADS = """
 select namespace, workload_kind, workload, sum(energy_joules) / 3.6e6 as it_kwh, sum(emissions_gco2e) as gco2e
@@ -89,7 +102,10 @@ def show(folder: Path, *, keep: bool, env: Mapping[str, str], clock: Clock, cons
         _report(folder, Window(end - 24 * HOUR, end), clock)
         step("the report of the second day against the first")
         console.print()
-        console.print(_namespaces(folder / "warehouse"))
+        console.print(
+            _amounts(folder / "warehouse", "team", "who answers for it, by teams.csv; (idle) is the platform's")
+        )
+        console.print(_amounts(folder / "warehouse", "namespace", "(system): host outside pods; (idle): nobody's"))
         console.print(_workloads(folder / "warehouse"))
         for line in report.summary():
             console.print(line, markup=False, soft_wrap=True)
@@ -116,32 +132,28 @@ def _cache(env: Mapping[str, str]) -> Path:
 
 
 def _configure(folder: Path, server: RunningServer, window: Window) -> Path:
-    grid, config = folder / "grid.csv", folder / "carbon-etl.toml"
+    grid, teams, config = folder / "grid.csv", folder / "teams.csv", folder / "carbon-etl.toml"
     write_grid(grid, ZONE, window)
-    config.write_text(
-        CONFIG.format(warehouse=folder / "warehouse", url=server.url, zone=ZONE, grid=grid), encoding="utf-8"
-    )
+    teams.write_text(TEAMS, encoding="utf-8")
+    places = {"warehouse": folder / "warehouse", "url": server.url, "zone": ZONE, "grid": grid, "teams": teams}
+    config.write_text(CONFIG.format_map(places), encoding="utf-8")
     return config
 
 
-def _namespaces(warehouse: Path) -> Table:
-    rows = run_query(warehouse, BY_NAMESPACE).to_pylist()
+def _amounts(warehouse: Path, name: str, caption: str) -> Table:
+    rows = run_query(warehouse, AMOUNTS.format(name=name)).to_pylist()
     most = max((row["gco2e"] for row in rows), default=1.0)
-    table = Table(
-        title="Two days by namespace",
-        title_justify="left",
-        caption="(system): host outside pods; (idle): nobody's",
-        caption_justify="left",
-    )
-    table.add_column("namespace")
-    for name in ("IT kWh", "facility kWh", "gCO2e"):
-        table.add_column(name, justify="right")
+    title = f"Two days by {name}"
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table.add_column(name)
+    for amount in ("IT kWh", "facility kWh", "gCO2e"):
+        table.add_column(amount, justify="right")
     table.add_column("", no_wrap=True)
     for row in rows:
         bar = "█" * max(1, round(BAR_WIDTH * row["gco2e"] / most))
         numbers = (f"{row['it_kwh']:.3f}", f"{row['facility_kwh']:.3f}", f"{row['gco2e']:,.1f}")
-        table.add_row(row["namespace"], *numbers, bar, style="dim" if row["namespace"].startswith("(") else None)
-    sums = [pc.sum(pa.array([row[name] for row in rows])).as_py() for name in ("it_kwh", "facility_kwh", "gco2e")]
+        table.add_row(row[name], *numbers, bar, style="dim" if row[name].startswith("(") else None)
+    sums = [pc.sum(pa.array([row[amount] for row in rows])).as_py() for amount in ("it_kwh", "facility_kwh", "gco2e")]
     table.add_section()
     table.add_row("all", f"{sums[0]:.3f}", f"{sums[1]:.3f}", f"{sums[2]:,.1f}", "", style="bold")
     return table
@@ -166,17 +178,17 @@ def _report(folder: Path, day: Window, clock: Clock) -> None:
 
 
 def _say_where(console: Console, folder: Path, server: RunningServer, *, keep: bool) -> None:
-    dashboard = Path(__file__).parents[2] / "dashboards" / "overview.json"
+    config = folder / "carbon-etl.toml"
     places = {
         "report": f"{folder / REPORT} (open it in a browser)",
         "parquet": folder / "warehouse",
         "DuckDB views": folder / "warehouse" / "carbon.duckdb",
-        "config": folder / "carbon-etl.toml",
+        "config": config,
         "Prometheus": f"{server.url} (until Ctrl-C)"
         if keep
         else f"stopped; --keep leaves it up; data in {folder / 'prometheus'}",
-        "dashboard": f"{dashboard} (import it into Grafana, data source: that Prometheus)",
-        "next": f'carbon-etl sql --config {folder / "carbon-etl.toml"} "select * from emissions limit 5"',
+        "dashboards": f"carbon-etl dashboards push --config {config} --url http://your-grafana, or export",
+        "questions": f"carbon-etl sql --config {config} --list, then by name: chargeback, idle_share, what_changed ...",
     }
     console.print()
     for name, place in places.items():
