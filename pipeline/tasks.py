@@ -108,12 +108,13 @@ def finish(config: str | Path) -> Task:
     return told
 
 
-def close(config: str | Path, period: str) -> Task:
+def close(config: str | Path, period: str, *, as_is: bool = False) -> Task:
     """`carbon-etl close --period` for all clusters.
 
     Args:
         config: path of the configuration file.
         period: a UTC month, `2026-10`.
+        as_is: close although hours are missing or not complete, or energy has no grams.
 
     Returns:
         `lines`, one a cluster that is closed; `errors`, one a cluster that is not; `exit_code`, the command's.
@@ -123,7 +124,7 @@ def close(config: str | Path, period: str) -> Task:
     """
     job = _job(config)
     names = [cluster.name for cluster in job.settings.clusters]
-    found = close_period(job, names, period_of(period, None, None), as_is=False, again=False)
+    found = close_period(job, names, period_of(period, None, None), as_is=as_is, again=False)
     return {
         "exit_code": max(one.exit_code for one in found),
         "lines": [one.line(dry_run=False) for one in found if not one.exit_code],
@@ -134,7 +135,7 @@ def close(config: str | Path, period: str) -> Task:
 def is_settled(config: str | Path, cluster: str, start: str, end: str, ages: int) -> bool:
     """Whether each UTC day that a range touches has figures, none waiting to be priced again, that passed some ages.
 
-    Days before the first one with figures do not count: the cluster was not there. Without any figure nothing is settled.
+    Days before the first one with figures do not count, for the cluster was not there; without any, nothing is settled.
 
     Args:
         config: path of the configuration file.

@@ -87,6 +87,7 @@ def carbon_etl() -> None:
     doc_md=__doc__,
     params={
         "ages": Param(1, type="integer", minimum=1, maximum=4, description="Of 48 h, 7, 30, 90 days: to await"),
+        "as_is": Param(default=False, type="boolean", description="Close although hours lack: a cluster's first month"),
         "every_seconds": Param(3600, type="number", exclusiveMinimum=0, description="Between two looks"),
     },
     **COMMON,
@@ -106,9 +107,10 @@ def carbon_etl_close() -> None:
 
     @task
     def close() -> tasks.Task:
-        period, _, _ = month_before(get_current_context()["logical_date"])
+        context = get_current_context()
+        period, _, _ = month_before(context["logical_date"])
         with tried_again_if_it_helps():
-            return ended_well(tasks.close(CONFIG, period))
+            return ended_well(tasks.close(CONFIG, period, as_is=context["params"]["as_is"]))
 
     settled = IntensitySettledSensor.partial(task_id="settled", execution_timeout=timedelta(days=100))
     settled.expand_kwargs(ranges()) >> close()
