@@ -3,19 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROGRAMS := .cache/bin
-PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --durations 0 --durations-min 0.5
+WORKERS := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) # tests wait for servers half of their time
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 40
+APART := --ignore tests/faults --ignore tests/dags --ignore tests/workers
 EXPORTERS := .cache/exporters
 AIRFLOW := .cache/airflow
 STORE := .cache/bench
 CURRENT := .cache/current
 PROMETHEUS := v0.309.1
-# the test that is left out writes stamps of the future, by a clock of its own, which Prometheus 3 refuses
-CURRENT_TESTS := tests/test_published_again.py tests/test_publication.py tests/sinks/test_corrections.py tests/e2e/test_run.py \
-	--deselect tests/test_publication.py::test_a_milestone_that_passed_since_the_publication_is_what_corrects
+CURRENT_TESTS := tests/test_published_again.py tests/test_publication.py tests/sinks/test_corrections.py tests/e2e/test_run.py
 PYTHONS := 3.12 3.13 # beside the one that runs: its types, and its syntax where it is installed
 .DEFAULT_GOAL := help
-# tests/faults and tests/dags have targets of their own
-.PHONY: help demo test test-s3 test-airflow test-faults test-faults-quick test-current fuzz test-exporters quick check fmt bench bench-quick dashboards-preview clean
+# What is APART has targets of its own
+.PHONY: help demo test test-s3 test-airflow test-workers test-faults test-faults-quick test-current fuzz test-exporters quick check fmt bench bench-quick dashboards-preview clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,11 +23,11 @@ help: ## What can be made
 demo: $(VENV)/runtime ## Two simulated days through a real Prometheus, in ./demo
 	$(BIN)/python -m pipeline demo --folder demo
 
-test: $(VENV)/dev $(PROGRAMS) ## What the tests prove, on real servers; faults apart
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/faults --ignore tests/dags
+test: $(VENV)/dev $(PROGRAMS) ## What the tests prove, on real servers
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) $(APART)
 
 quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
-	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/e2e --ignore tests/faults --ignore tests/dags
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/e2e $(APART)
 
 test-faults: $(VENV)/dev $(PROGRAMS) ## Death before each effect, full disks, broken lines, poison: tests/faults/results.md
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_FAULTS_PAGE=tests/faults/results.md \
@@ -40,6 +40,10 @@ test-faults-quick: $(VENV)/dev $(PROGRAMS) ## One in eight of those deaths and r
 
 test-s3: $(VENV)/dev $(PROGRAMS) ## A warehouse in an object store, SIGKILL after each effect and whole commands included
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_S3=1 $(PYTEST) tests/delta
+
+test-workers: $(VENV)/dev $(PROGRAMS) ## Days done by processes and by Dask, killed and stopped ones included
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) tests/workers
+	$(BIN)/python -m tests.passed workers --note
 
 test-airflow: $(VENV)/dev $(PROGRAMS) $(AIRFLOW)/installed ## The DAGs of deploy/airflow, run by an Airflow of its own
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_AIRFLOW=$(AIRFLOW) $(BIN)/python -m pytest --timeout 1500 tests/dags

@@ -22,6 +22,10 @@ INPUTS: dict[str, tuple[str, ...]] = {
         "pipeline/sinks/delta/*.py", "pipeline/sinks/opening.py", "pipeline/sinks/changed_tables.py",
         "pipeline/sinks/warehouse.py", "tests/delta/*.py",
     ),
+    "workers": (
+        "pipeline/engines/*.py", "tests/workers/*.py",
+        *(f"pipeline/{module}.py" for module in ("ahead", "day", "job", "run", "tasks", "terminal", "cli_run")),
+    ),
     "faults": (
         "pipeline/sinks/**/*.py", "pipeline/sources/**/*.py", "pipeline/engines/*.py", "pipeline/tables/*.py",
         *(f"pipeline/{module}.py" for module in (

@@ -37,8 +37,8 @@ from pipeline.terminal import SystemEnvironment
 from pipeline.window import HOUR, Window
 from tests.clocks import FixedClock
 from tests.conftest import RealClock
-from tests.e2e.worker_traps import CLUSTER, Kill, Refuse
 from tests.product import Product, Said
+from tests.workers.worker_traps import CLUSTER, Kill, Refuse
 
 START = datetime(2026, 11, 1, 22, tzinfo=UTC)
 LONG = Window(START, START + 27 * HOUR)  # two hours, a whole day, one hour
