@@ -1,0 +1,1 @@
+"""Days done by other processes."""
