@@ -58,7 +58,7 @@ def export(
     if path.absolute().resolve().is_relative_to(warehouse.root.resolve()):
         raise ConfigError(f"{path} lies in the warehouse, whose readers would take it for a table: export elsewhere")
     schema, count = REPLACED_TABLES[table], 0
-    with store_errors(path), _aside(path) as sink, _writer(sink, schema, kind) as writer:
+    with store_errors(path), aside(path) as sink, _writer(sink, schema, kind) as writer:
         for rows in _days(warehouse, table, clusters, window):
             writer.write_table(_for_spreadsheets(rows) if kind == "csv" else rows)
             count += rows.num_rows
@@ -106,7 +106,7 @@ def _cells(column: Any) -> Any:  # noqa: ANN401 # a chunked array of any type
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[Any]:
+def aside(path: Path) -> Iterator[Any]:
     """A file that takes the place of `path` when all of it is written and synced."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # of a killed process of the same number

@@ -1,19 +1,19 @@
 """The formats of a report, and the file that one is written to."""
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
+from pipeline.books.export import aside
 from pipeline.period_report.composition import document_of
 from pipeline.period_report.figures import Figures
 from pipeline.period_report.markdown import to_markdown
 from pipeline.period_report.page import to_html
 from pipeline.period_report.sheet import to_csv
 from pipeline.period_report.statements import statements
-from pipeline.sinks.partitions import create_file, store_errors
+from pipeline.sinks.partitions import store_errors
 
 
 def to_json(figures: Figures) -> str:
@@ -40,14 +40,5 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         StoreFull, StoreUnwritable: an earlier file stands.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with store_errors(path):
-        temporary.unlink(missing_ok=True)  # of a killed process of the same number
-        try:
-            with os.fdopen(create_file(temporary), "w", encoding="utf-8", newline="") as sink:
-                sink.write(text)
-                sink.flush()
-                os.fsync(sink.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with store_errors(path), aside(path) as sink:
+        sink.write(text.encode())
