@@ -10,12 +10,13 @@ EXPORTERS := .cache/exporters
 AIRFLOW := .cache/airflow
 STORE := .cache/bench
 CURRENT := .cache/current
+FUZZ := .cache/fuzz
 PROMETHEUS := v0.309.1
 CURRENT_TESTS := tests/test_published_again.py tests/test_publication.py tests/sinks/test_corrections.py tests/e2e/test_run.py
 PYTHONS := 3.12 3.13 # beside the one that runs: its types, and its syntax where it is installed
 .DEFAULT_GOAL := help
 # What is APART has targets of its own
-.PHONY: help demo test test-s3 test-airflow test-workers test-faults test-faults-quick test-current fuzz test-exporters quick check fmt bench bench-quick dashboards-preview clean
+.PHONY: help demo test test-s3 test-airflow test-workers test-faults test-faults-quick test-current fuzz test-exporters quick check types layers locks fmt bench bench-quick dashboards-preview clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,12 +32,12 @@ quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
 
 test-faults: $(VENV)/dev $(PROGRAMS) ## Death before each effect, full disks, broken lines, poison: tests/faults/results.md
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_FAULTS_PAGE=tests/faults/results.md \
-		$(BIN)/python -m pytest -n logical --dist loadgroup --timeout 1800 tests/faults
+		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 tests/faults
 	$(BIN)/python -m tests.passed faults --note
 
-test-faults-quick: $(VENV)/dev $(PROGRAMS) ## One in eight of those deaths and refusals, and all the rest
+test-faults-quick: $(VENV)/dev $(PROGRAMS) ## One in eight of what is alike among those, and all the rest
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_FAULTS_EVERY=8 \
-		$(BIN)/python -m pytest -n logical --dist loadgroup --timeout 1800 tests/faults
+		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1800 tests/faults
 
 test-s3: $(VENV)/dev $(PROGRAMS) ## A warehouse in an object store, SIGKILL after each effect and whole commands included
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_S3=1 $(PYTEST) tests/delta
@@ -49,8 +50,10 @@ test-airflow: $(VENV)/dev $(PROGRAMS) $(AIRFLOW)/installed ## The DAGs of deploy
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" CARBON_ETL_AIRFLOW=$(AIRFLOW) $(BIN)/python -m pytest --timeout 1500 tests/dags
 	$(BIN)/python -m tests.passed dags --note
 
-fuzz: $(VENV)/dev ## Ten minutes for each decoder of other people's bytes (hours): tests/faults/fuzzed.md
+fuzz: $(VENV)/dev $(FUZZ)/installed ## Ten minutes for each decoder of other people's bytes (hours): tests/faults/fuzzed.md
 	TZ=America/New_York $(BIN)/python -m tests.faults.fuzz --minutes 10 --note
+	TZ=America/New_York PYTHONPATH=$(FUZZ) $(BIN)/python -m tests.faults.guided --minutes 10 --note
+	$(BIN)/python -m tests.faults.reached
 
 test-current: $(VENV)/dev $(CURRENT)/prometheus ## Publishing and correcting on Prometheus 3.9, built with Go first
 	PATH="$(CURDIR)/$(CURRENT):$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) $(CURRENT_TESTS)
@@ -63,14 +66,23 @@ test-exporters: $(VENV)/dev $(PROGRAMS) ## The real Kepler and Scaphandre, built
 dashboards-preview: $(VENV)/dev $(PROGRAMS) ## Every panel of every dashboard, run on a real store and drawn: docs/preview
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" $(BIN)/python -m dashboards.preview
 
-export COMPILE := import pathlib, sys; [compile(f.read_bytes(), str(f), "exec") for d in sys.argv[1:] for f in pathlib.Path(d).rglob("*.py")]
 check: $(VENV)/dev ## Lint, format, types, layers, locks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --jobs 3 --keep-going locks types $(PYTHONS:%=types-%) layers
+
+types: # and those of other versions beside it: where nothing is cached, each takes 40 s of one core; locks wait for a network
 	$(BIN)/mypy
-	for v in $(PYTHONS); do $(BIN)/mypy --python-version $$v || exit 1; done
-	for v in $(PYTHONS); do ! python$$v -c '' 2>/dev/null || python$$v -W error -c "$$COMPILE" pipeline tests benchmarks dashboards deploy || exit 1; done
+
+export COMPILE := import pathlib, sys; [compile(f.read_bytes(), str(f), "exec") for d in sys.argv[1:] for f in pathlib.Path(d).rglob("*.py")]
+types-%:
+	$(BIN)/mypy --python-version $*
+	! python$* -c '' 2>/dev/null || python$* -W error -c "$$COMPILE" pipeline tests benchmarks dashboards deploy
+
+layers:
 	$(BIN)/lint-imports --no-logo
+
+locks:
 	$(BIN)/python -m tests.security.audit
 
 fmt: $(VENV)/dev ## Format, and regenerate what is generated
@@ -115,6 +127,11 @@ $(VENV)/dev: $(VENV)/pip requirements-dev.lock pyproject.toml
 $(AIRFLOW)/installed: deploy/airflow/requirements.lock
 	$(PYTHON) -m venv $(AIRFLOW)
 	$(AIRFLOW)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+$(FUZZ)/installed: requirements-fuzz.lock | $(VENV)/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-deps \
+		--upgrade --target $(FUZZ) -r $< || { echo 'Where atheris has no wheel: python -m tests.faults.fuzz goes without it'; exit 1; }
 	touch $@
 
 $(CURRENT)/prometheus: # without service discovery, a third of its packages

@@ -32,10 +32,11 @@ from benchmarks.stopwatch import await_idle, cpu_seconds
 from benchmarks.warehouse_rows import CLUSTER, Size, has_figure, priced_hour
 from pipeline.demo.servers import RunningServer, find_prometheus, free_port, start_prometheus, start_victoria_metrics
 from pipeline.settings import HttpSettings, StoreSettings
+from pipeline.sinks.batches import Batch, Point, Series
 from pipeline.sinks.publish import PublishReport, publish
 from pipeline.sinks.rounds import MAX_REQUEST_SAMPLES
 from pipeline.sinks.stores import Store
-from pipeline.sinks.write_request import Batch, Point, Series, encode
+from pipeline.sinks.write_request import encode
 from pipeline.terminal import SystemClock
 from pipeline.transforms.series import hour_series
 from pipeline.units import MS_PER_HOUR

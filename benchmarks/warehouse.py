@@ -42,8 +42,10 @@ MOST_TIMES_NATIVE, MOST_OF_DETAIL = 2.0, 0.1
 DAILY = "emissions_daily"
 READING = f"""\
 Seconds of CPU, of all threads, so that other work on the machine counts as little as it can. Each is asked in a
-connection of its own, the file system's cache warm; one that takes longer than {LONG_SECONDS:.0f} s once. A year is 365
-files a table, whatever the number of pods: what opening them costs weighs most where there are few."""
+connection of its own, the file system's cache warm; one that takes longer than {LONG_SECONDS:.0f} s once. Every answer
+begins with looking at each day's files and making views of them: some 0.1 s of CPU for a year, whatever the number of
+pods, so that it weighs most where a native file answers in less. `emissions`, `hours` and `processes` are a file a day;
+`node_energy` and `emissions_daily` are one a month, but for the last month."""
 WRITING = """\
 Seconds from reading the energy rows to the last file, imports excluded. Pandas and DuckDB join the hour's intensity and
 PUE, compute and write. The product chooses its price hour by hour, checks every table, sorts, compares with what is

@@ -4,10 +4,11 @@
 
 Pods come and go, grams follow the hour's intensity and PUE, one hour in two hundred has no figure yet. A day is written
 as `Warehouse.commit_day` writes it (sorted by key, commits in the footer, its roll-up, rows of `hours`), without what a
-first commit has no need of: comparing, and revisions.
+first commit has no need of: comparing, and revisions. Months before the last are put together, as runs would have done.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.demo.grid import intensity_g_per_kwh
-from pipeline.sinks import views
+from pipeline.sinks import months, views
 from pipeline.sinks.appended import append_file
-from pipeline.sinks.commits import FOOTER_KEY, KEYS, Commit, DayTables, footer_text
+from pipeline.sinks.commits import FOOTER_KEY, Commit, DayTables, footer_text
 from pipeline.sinks.daily import DIGEST_KEY, digest
-from pipeline.sinks.partitions import nothing, replace_partition
+from pipeline.sinks.partitions import nothing, partition_path, replace_partition
 from pipeline.sinks.plans import hours_rows
+from pipeline.sinks.table_checks import KEYS
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import (
     APPEND_ONLY_TABLES,
@@ -203,6 +205,8 @@ def write_day(root: Path, day: date, tables: DayTables) -> None:
     replace_partition(root, "emissions", CLUSTER, day, rows, nothing)
     Warehouse(root).roll_up(CLUSTER, day)
     append_file(root, "hours", hours_rows(commit.row(written) for commit in commits), RUN_ID, written.date(), nothing)
+    for table in ("emissions", *months.TABLES_OF_MONTHS):
+        os.utime(partition_path(root, table, CLUSTER, day), (written.timestamp(), written.timestamp()))
 
 
 def write_figures(root: Path, first: date, days: int) -> None:
@@ -252,6 +256,8 @@ def write(root: Path, size: Size, days: int, first: date = FIRST_DAY) -> int:
         if number % 10 == 9:
             print(f"{number + 1} of {days} days, {rows:,} rows", file=sys.stderr)
     write_figures(root, first, days)
+    last = first + timedelta(days=days - 1)  # on its evening, so that its month is not over
+    months.put_together(root, datetime(last.year, last.month, last.day, 23, tzinfo=UTC), nothing)
     views.refresh_database(root)
     return rows
 

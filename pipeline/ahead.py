@@ -10,7 +10,8 @@ from pipeline.day import Day, fresh_of
 from pipeline.errors import ConfigError, SourceRejected
 from pipeline.job import Job
 from pipeline.prices import Fresh
-from pipeline.refresh import PueRefresh, Refresh, Refreshed
+from pipeline.refresh import Refresh, Refreshed
+from pipeline.refresh.pue import PueRefresh
 from pipeline.reprice import Priced, priced_hours, settling
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.site import Site

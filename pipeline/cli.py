@@ -19,6 +19,7 @@ from pipeline.terminal import (
     ConfigOption,
     JsonOption,
     SystemClock,
+    chosen_clusters,
     configure_logs,
     load_settings,
     print_findings,
@@ -84,11 +85,12 @@ def doctor(
     from pipeline import doctor as examination
 
     settings = load_settings(config)
-    chosen = [settings.cluster(name) for name in cluster] if cluster else list(settings.clusters)
+    chosen = chosen_clusters(settings, cluster)
     if explain is not None:
-        _explain(settings, [one.name for one in chosen], *explain)
+        _explain(settings, chosen, *explain)
         return
-    print_findings(examination.examine(settings, chosen, os.environ, SystemClock()))
+    clusters = [settings.cluster(name) for name in chosen]
+    print_findings(examination.examine(settings, clusters, os.environ, SystemClock()))
 
 
 def _explain(settings: "Settings", clusters: list[str], node: str, hour: str) -> None:
@@ -118,7 +120,7 @@ def settled(
     from pipeline.settled import to_json
 
     settings = load_settings(config)
-    clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
+    clusters = chosen_clusters(settings, cluster)
     first = None if since is None else parse_time(since, "--since")
     found = look_back(Job(settings, os.environ, SystemClock(), dry_run=True), clusters, first)
     if json:

@@ -1,11 +1,10 @@
 """The commands that keep the books: `close`, `verify`, `repair`, `export`, `prune`."""
 # ruff: noqa: FBT002, PLC0415, PLR0913, PLR0917 # typer reads the signature; a command imports what it needs
 
-import json as json_text
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,26 +14,23 @@ from pipeline.terminal import (
     ClusterOption,
     ConfigOption,
     DryRunOption,
+    EndOption,
     JsonOption,
+    PeriodOption,
     RestateOption,
+    StartOption,
     SystemClock,
+    chosen_clusters,
     ending_in_order,
     load_settings,
+    print_result,
     tell,
 )
 from pipeline.window import EPOCH, HOUR, Window, floor_hour, parse_time
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pipeline.settings import Settings
-
-StartOption = Annotated[str | None, typer.Option("--start", help="First hour, ISO 8601 with a zone.")]
-EndOption = Annotated[str | None, typer.Option("--end", help="End, itself outside.")]
-
 
 def close(
-    period: Annotated[str | None, typer.Option(help="A UTC month: 2026-10.")] = None,
+    period: PeriodOption = None,
     start: StartOption = None,
     end: EndOption = None,
     as_is: Annotated[bool, typer.Option("--as-is", help="Close although something lacks.")] = False,
@@ -52,14 +48,15 @@ def close(
     from pipeline.job import Job
 
     settings = load_settings(config)
-    clusters, job = _chosen(settings, cluster), Job(settings, os.environ, SystemClock(), dry_run=dry_run)
+    clusters, job = chosen_clusters(settings, cluster), Job(settings, os.environ, SystemClock(), dry_run=dry_run)
     if show:
         name = period_of(period, start, end).name if period or start or end else None
         rows = restatements(job.warehouse(), clusters, name)
-        _print(rows, lines(rows), json=json)
+        print_result(rows, lines(rows), json=json)
         return
     found = close_period(job, clusters, period_of(period, start, end), as_is=as_is, again=again)
-    _print([asdict(one) for one in found], (one.line(dry_run=dry_run) for one in found if not one.exit_code), json=json)
+    closed = (one.line(dry_run=dry_run) for one in found if not one.exit_code)
+    print_result([asdict(one) for one in found], closed, json=json)
     tell(*(f"error: {one.line(dry_run=dry_run)}" for one in found if one.exit_code), err=True)
     raise typer.Exit(max(one.exit_code for one in found))
 
@@ -78,8 +75,8 @@ def verify(
     settings = load_settings(config)
     window = _span(start, end)
     warehouse = open_warehouse(settings.warehouse, os.environ)
-    found = look(warehouse, _chosen(settings, cluster), window, SystemClock())
-    _print(asdict(found), found.lines(), json=json)
+    found = look(warehouse, chosen_clusters(settings, cluster), window, SystemClock())
+    print_result(asdict(found), found.lines(), json=json)
     raise typer.Exit(FAILED if found.faults else 0)
 
 
@@ -97,11 +94,11 @@ def repair(
     from pipeline.job import Job
 
     settings = load_settings(config)
-    clusters, window = _chosen(settings, cluster), _span(start, end)
+    clusters, window = chosen_clusters(settings, cluster), _span(start, end)
     with ending_in_order():
         job = Job(settings, os.environ, SystemClock(), dry_run=dry_run, restate_closed=restate_closed)
         done = mend(job, clusters, window)
-    _print(asdict(done), done.lines(), json=json)
+    print_result(asdict(done), done.lines(), json=json)
     raise typer.Exit(FAILED if done.left else 0)
 
 
@@ -119,8 +116,10 @@ def prune(
     settings = load_settings(config)
     with ending_in_order():
         job = Job(settings, os.environ, SystemClock(), dry_run=dry_run)
-        done = prune_days(job, _chosen(settings, cluster), keep)
-    _print([asdict(one) for one in done], (line for one in done for line in one.lines(dry_run=dry_run)), json=json)
+        done = prune_days(job, chosen_clusters(settings, cluster), keep)
+    print_result(
+        [asdict(one) for one in done], (line for one in done for line in one.lines(dry_run=dry_run)), json=json
+    )
 
 
 def export(
@@ -140,10 +139,10 @@ def export(
     from pipeline.sinks.opening import open_warehouse
 
     settings = load_settings(config)
-    warehouse, clusters = open_warehouse(settings.warehouse, os.environ), _chosen(settings, cluster)
+    warehouse, clusters = open_warehouse(settings.warehouse, os.environ), chosen_clusters(settings, cluster)
     with ending_in_order():
         rows = write(warehouse, table, clusters, _span(start, end), kind, file)
-    _print({"file": str(file), "table": table, "rows": rows}, [f"{file}: {rows:,} rows of {table}"], json=json)
+    print_result({"file": str(file), "table": table, "rows": rows}, [f"{file}: {rows:,} rows of {table}"], json=json)
 
 
 def _span(start: str | None, end: str | None) -> Window | None:
@@ -152,19 +151,3 @@ def _span(start: str | None, end: str | None) -> Window | None:
         return None
     first, last = start and parse_time(start, "--start"), end and parse_time(end, "--end")
     return Window(first or EPOCH, last or floor_hour(SystemClock().now()) + HOUR)
-
-
-def _chosen(settings: "Settings", cluster: list[str] | None) -> list[str]:
-    return [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
-
-
-def _print(document: object, lines: "Iterable[str]", *, json: bool) -> None:
-    """The result on stdout: as one line of JSON, or for people."""
-    if json:
-        typer.echo(json_text.dumps(document, default=_plain))
-    else:
-        tell(*lines)
-
-
-def _plain(value: object) -> object:
-    return sorted(map(str, value)) if isinstance(value, frozenset) else str(value)

@@ -1,7 +1,6 @@
 """The commands `carbon-etl dashboards ...`: parse, build, call, print, exit."""
 # ruff: noqa: FBT002, PLC0415, PLR0913, PLR0917, S107 # typer reads the signature; a command imports what it needs
 
-import json as json_text
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,15 @@ import typer
 
 from pipeline import __version__
 from pipeline.errors import ConfigError
-from pipeline.terminal import DEFAULT_CONFIG, ConfigOption, JsonOption, SystemClock, load_settings, tell
+from pipeline.terminal import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    SystemClock,
+    load_settings,
+    print_result,
+)
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings, StoreSettings
@@ -37,7 +44,7 @@ def export(
     folder: FolderOption = FOLDER,
     mounted_at: Annotated[str, typer.Option(help="Where Grafana sees DIR/dashboards.")] = MOUNTED_AT,
     no_teams: NoTeamsOption = False,
-    force: Annotated[bool, typer.Option("--force", help="Also replace files that are not as we wrote them.")] = False,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write what a Grafana loads at its start: data source, provider, dashboards."""
@@ -51,10 +58,7 @@ def export(
         shown = shown.model_copy(update={"query_url": _server(datasource_url).url})
     files = tree(shown, source, folder, mounted_at, {} if no_teams else _teams(settings))
     done = write(directory, files, force=force)
-    if json:
-        typer.echo(json_text.dumps(asdict(done)))
-    else:
-        tell(*done.lines(directory))
+    print_result(asdict(done), done.lines(directory), json=json)
 
 
 @dashboards_app.command()
@@ -91,10 +95,7 @@ def push(
         source = find_data_source(grafana, datasource, query_url)
     boards = list(shipped(source, {} if no_teams else _teams(settings)).values())
     done = write(grafana, boards, folder, message or f"carbon-etl {__version__}", force=force, dry_run=dry_run)
-    if json:
-        typer.echo(json_text.dumps([asdict(one) for one in done]))
-    else:
-        tell(*(one.line(dry_run=dry_run) for one in done))
+    print_result([asdict(one) for one in done], (one.line(dry_run=dry_run) for one in done), json=json)
 
 
 def _teams(settings: "Settings") -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
-from pipeline.terminal import DEFAULT_CONFIG, ConfigOption, load_settings, tell
+from pipeline.terminal import DEFAULT_CONFIG, ConfigOption, ForceOption, load_settings, tell
 
 deploy_app = typer.Typer(
     no_args_is_help=True, help="What runs this configuration every hour, printed for you to apply."
@@ -17,7 +17,6 @@ deploy_app = typer.Typer(
 OutputOption = Annotated[
     Path | None, typer.Option("--output", help="Write a folder of files instead of printing one stream.")
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Also replace files that are not as we wrote them.")]
 
 
 @deploy_app.command()

@@ -12,7 +12,9 @@ from pipeline.terminal import (
     DEFAULT_CONFIG,
     ConfigOption,
     DryRunOption,
+    EndOption,
     JsonOption,
+    StartOption,
     SystemClock,
     load_settings,
     print_findings,
@@ -28,8 +30,6 @@ grid_app = typer.Typer(no_args_is_help=True, help="The grid: how clean its power
 
 ZoneArgument = Annotated[str | None, typer.Argument(help="As in grid_zone; or give --cluster.")]
 OneClusterOption = Annotated[str | None, typer.Option("--cluster", help="The zone and providers of this cluster.")]
-StartOption = Annotated[str | None, typer.Option("--start", help="First hour, ISO 8601 with a zone.")]
-EndOption = Annotated[str | None, typer.Option("--end", help="End, itself outside.")]
 ProviderOption = Annotated[str | None, typer.Option("--provider", help="Only this provider.")]
 SignalOption = Annotated[Literal["average", "marginal"], typer.Option("--signal", help="Which intensity.")]
 FactorOption = Annotated[Literal["lifecycle", "direct"] | None, typer.Option("--factor-type", help="Which factors.")]

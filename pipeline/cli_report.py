@@ -9,13 +9,24 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.errors import ConfigError
-from pipeline.terminal import DEFAULT_CONFIG, ClusterOption, ConfigOption, SystemClock, hand_over, load_settings, tell
+from pipeline.terminal import (
+    DEFAULT_CONFIG,
+    ClusterOption,
+    ConfigOption,
+    EndOption,
+    PeriodOption,
+    StartOption,
+    SystemClock,
+    hand_over,
+    load_settings,
+    tell,
+)
 
 
 def report(
-    period: Annotated[str | None, typer.Option(help="A UTC month: 2026-10.")] = None,
-    start: Annotated[str | None, typer.Option("--start", help="First hour, ISO 8601 with a zone.")] = None,
-    end: Annotated[str | None, typer.Option("--end", help="End, itself outside.")] = None,
+    period: PeriodOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
     kind: Annotated[
         Literal["html", "csv", "md", "json"] | None,
         typer.Option("--format", help="By the ending of --output, else html."),

@@ -18,6 +18,7 @@ from pipeline.terminal import (
     RestateOption,
     SystemClock,
     SystemEnvironment,
+    chosen_clusters,
     ending_in_order,
     load_settings,
     logs_as_here,
@@ -120,7 +121,7 @@ def write(config: Path, cluster: list[str] | None, command: "Callable[[Job, list
     from pipeline.job import Job
 
     settings = load_settings(config)
-    clusters = [settings.cluster(name).name for name in cluster] if cluster else [c.name for c in settings.clusters]
+    clusters = chosen_clusters(settings, cluster)
     check(settings, clusters)  # before the first cluster's hours are folded, not after
     with ending_in_order(), progress_bar() as show:
         job = Job(

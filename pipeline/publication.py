@@ -15,7 +15,8 @@ from pipeline.errors import CarbonEtlError, RemoteWriteError
 from pipeline.job import LOCK_SECONDS
 from pipeline.occasions import Asked, believed_hours, correction_utc, hours_to_publish, occasion
 from pipeline.plan import PRUNED
-from pipeline.report import ClusterOutcome, RunReport, StoreOutcome
+from pipeline.report import ClusterOutcome, RunReport
+from pipeline.report.stores import StoreOutcome
 from pipeline.settings import Settings
 from pipeline.sinks.marginal_hours import marginal_series
 from pipeline.sinks.older_hours import OlderHours

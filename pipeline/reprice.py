@@ -18,7 +18,8 @@ from pipeline.errors import SchemaError, SinkError, SourceError
 from pipeline.job import LOCK_SECONDS, Job
 from pipeline.prices import Fresh, Known
 from pipeline.publication import publish_cluster
-from pipeline.refresh import PueRefresh, Refresh
+from pipeline.refresh import Refresh
+from pipeline.refresh.pue import PueRefresh
 from pipeline.report import ClusterOutcome, RunReport
 from pipeline.sinks.commits import State
 from pipeline.sinks.table_checks import check_conservation

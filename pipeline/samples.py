@@ -4,9 +4,9 @@ Only three things are known of a sample: its series' labels, its stamp in whole 
 may need more (JSON transports have no stale markers, no chunk edges, no exemplars), so that all transports are equal.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,19 @@ class Transport(Protocol):
 
         Raises:
             SourceError: unreachable, refused, or an answer that cannot be trusted whole.
+        """
+        ...
+
+
+@runtime_checkable
+class Several(Transport, Protocol):
+    """A transport that may answer several selectors at once, for less than each of them by itself costs."""
+
+    def together(self, selectors: Sequence[str], start_ms: int, end_ms: int) -> list[list[Block]] | None:
+        """The blocks of each selector; None where each has to be asked for by itself.
+
+        Raises:
+            SourceError: as `blocks`.
         """
         ...
 

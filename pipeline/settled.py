@@ -10,7 +10,8 @@ from typing import Any
 
 from pipeline.job import Job
 from pipeline.prices import Fresh
-from pipeline.refresh import PueRefresh, Refresh
+from pipeline.refresh import Refresh
+from pipeline.refresh.pue import PueRefresh
 from pipeline.reprice import priced_hours, settling
 from pipeline.sinks.sql import run_query, shipped_queries
 from pipeline.site import Site, open_site
@@ -143,7 +144,7 @@ def _due(job: Job, site: Site) -> tuple[Counter[date], Counter[date]]:
 def _day(row: Mapping[str, Any], site: Site, waiting: Counter[date], others: Counter[date], now: datetime) -> Day:
     day, providers = row["day"], set((row["providers"] or "").split(", "))
     last_hour = datetime(day.year, day.month, day.day, tzinfo=UTC) + 23 * HOUR
-    is_asked = bool(site.prices.web) and not providers <= set(site.prices.files)
+    is_asked = bool(site.prices.web) and not row["is_pruned"] and not providers <= set(site.prices.files)
     return Day(
         day=day,
         zones=row["zones"] or "(no zone)",

@@ -1,6 +1,7 @@
 """What every command shares: its common options, the machine's clock, logs and a progress bar."""
 # ruff: noqa: PLC0415, TID251 # what a command does not need is not imported; the one place that reads the clock
 
+import json as json_text
 import os
 import signal
 import sys
@@ -36,6 +37,10 @@ RestateOption = Annotated[
     bool, typer.Option("--restate-closed", help="Let a new method change hours of closed periods, too.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")]
+PeriodOption = Annotated[str | None, typer.Option("--period", help="A UTC month: 2026-10.")]
+StartOption = Annotated[str | None, typer.Option("--start", help="First hour, ISO 8601 with a zone.")]
+EndOption = Annotated[str | None, typer.Option("--end", help="End, itself outside.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Also replace files that are not as we wrote them.")]
 
 
 class SystemClock:
@@ -78,10 +83,31 @@ def load_settings(path: Path) -> "Settings":
     return load(path, os.environ)
 
 
+def chosen_clusters(settings: "Settings", named: list[str] | None) -> list[str]:
+    """The clusters that `--cluster` names, all of them without it.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    return [cluster.name for cluster in (map(settings.cluster, named) if named else settings.clusters)]
+
+
 def tell(*lines: str, err: bool = False) -> None:
     """Print lines. Names of others stand in them: none begins a line of its own or commands the terminal."""
     for line in lines:
         typer.echo(visible(line), err=err)
+
+
+def print_result(document: object, lines: Iterable[str], *, json: bool) -> None:
+    """What came of a command, on stdout: as one line of JSON, or for people."""
+    if json:
+        typer.echo(json_text.dumps(document, default=_plain))
+    else:
+        tell(*lines)
+
+
+def _plain(value: object) -> object:
+    return sorted(map(str, value)) if isinstance(value, frozenset) else str(value)
 
 
 def hand_over(text: str) -> None:

@@ -1,5 +1,5 @@
 -- How final are each day's figures: at which quality are they priced, and how often was that asked again since?
-with hour as (
+with priced as (
     select
         cluster,
         hour_utc,
@@ -13,6 +13,11 @@ with hour as (
         sum(energy_joules) filter (intensity_quality = 'missing') as missing
     from emissions
     group by cluster, hour_utc
+), pruned as (
+    -- All rows of a pruned day stand at midnight, and these are the hours that it had.
+    select cluster, hour_utc, true as is_pruned from hours where store is null and state = 'pruned'
+), hour as (
+    from priced full join pruned using (cluster, hour_utc)
 ), source as (
     -- Who ever priced an hour of the cluster: an answer of theirs settles also the hours that others price.
     select distinct
@@ -38,7 +43,7 @@ select
     utc_time(hour_utc)::date as day,
     string_agg(distinct zone, ', ' order by zone) as zones,
     string_agg(distinct provider, ', ' order by provider) as providers,
-    count(*) as hours,
+    coalesce(nullif(count(is_pruned), 0), count(*)) as hours,
     sum(joules) / 3.6e6 as energy_kwh,
     coalesce(sum(measured), 0) / nullif(sum(joules), 0) as measured_share,
     coalesce(sum(estimated), 0) / nullif(sum(joules), 0) as estimated_share,
@@ -53,7 +58,8 @@ select
         + coalesce((asked_utc >= hour_utc + interval 2161 hour)::int, 0)
     ) as milestones_checked,
     max(asked_utc) as last_asked_utc,
-    sum(coalesce(revisions, 0))::bigint as revisions
+    sum(coalesce(revisions, 0))::bigint as revisions,
+    count(is_pruned) > 0 as is_pruned
 from hour
 left join last_asked using (cluster, hour_utc)
 left join revised using (cluster, hour_utc)

@@ -28,9 +28,10 @@ INPUTS: dict[str, tuple[str, ...]] = {
     ),
     "faults": (
         "pipeline/sinks/**/*.py", "pipeline/sources/**/*.py", "pipeline/engines/*.py", "pipeline/tables/*.py",
+        "pipeline/refresh/*.py",
         *(f"pipeline/{module}.py" for module in (
-            "ahead", "closed", "day", "fuse", "job", "occasions", "plan", "prices", "publication", "refresh",
-            "reprice", "run", "site", "extraction",
+            "ahead", "closed", "day", "fuse", "job", "occasions", "plan", "prices", "publication", "reprice", "run",
+            "site", "extraction",
         )),
         "tests/faults/*.py", "tests/faults/corpus/**/*",
     ),

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.forks import ROOT, Asked, forks
+
 CONFIG = """\
 [warehouse]
 path = "{warehouse}"
@@ -22,7 +24,8 @@ timeout_seconds = 10
 retry_seconds = 0
 """
 
-ROOT = Path(__file__).parents[1]
+SECONDS = 120.0  # that a command may take
+READ_BY_PYTHON = ("PYTHON", "LANG", "LC_")  # before the first line of the product
 DEFAULT_INSTALL = {"PYTHONPATH": str(ROOT / "benchmarks" / "default_install")}  # without the extra `fast`, as most are
 
 
@@ -63,21 +66,33 @@ class Product:
         assert old in text
         self.config.write_text(text.replace(old, new), encoding="utf-8")
 
-    def call(self, *arguments: str, env: Mapping[str, str] | None = None, through: Sequence[str] = ()) -> Said:
-        """Run one command to its end, started by the command line `through` where that is given."""
+    def call(
+        self, *arguments: str, env: Mapping[str, str] | None = None, through: Sequence[str] = (), anew: bool = False
+    ) -> Said:
+        """Run one command to its end.
+
+        Args:
+            *arguments: of `python -m pipeline`.
+            env: further variables.
+            through: the command line that starts it.
+            anew: start it as a user does, where its start is what is tested; else it is forked: see tests/forks.py.
+        """
+        whole = self.bare | {"CARBON_ETL_CONFIG": str(self.config)} | dict(env or {})
+        if not anew and not through and not any(name.startswith(READ_BY_PYTHON) for name in env or {}):
+            os.umask(umask := os.umask(0o077))
+            ended = forks(*self.bare.items()).end(Asked(arguments, whole, umask, SECONDS))
+            if ended is not None:
+                return Said(ended.code, ended.out, ended.err)
         command = [*through, sys.executable, "-m", "pipeline", *arguments]
         done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=DEFAULT_INSTALL
-            | {"PATH": os.environ["PATH"], "CARBON_ETL_CONFIG": str(self.config), "PYTHONDONTWRITEBYTECODE": "1"}
-            | dict(env or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
+            command, cwd=ROOT, env=whole, capture_output=True, text=True, check=False, timeout=SECONDS
         )
         return Said(done.returncode, done.stdout, done.stderr)
+
+    @property
+    def bare(self) -> dict[str, str]:
+        """The environment of every call."""
+        return DEFAULT_INSTALL | {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
 
     @property
     def files(self) -> dict[str, bytes]:

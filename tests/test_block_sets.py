@@ -12,7 +12,8 @@ from pipeline.doctor import examine
 from pipeline.errors import ConfigError
 from pipeline.job import Job
 from pipeline.publish_stored import publish_stored
-from pipeline.report import RunReport, StoreOutcome
+from pipeline.report import RunReport
+from pipeline.report.stores import StoreOutcome
 from pipeline.reprice import reprice
 from pipeline.settings import Settings, StoreSettings
 from pipeline.sinks.sql import run_query

@@ -1,6 +1,6 @@
 """Hours folded together and nodes apart: the rows are those of one hour and all nodes at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,14 +59,19 @@ def alone(site: Site) -> Energy:
 def requests(site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is read of raw samples from now on."""
     asked, server = list[str](), next(iter(site.servers))
-    before = server.blocks
+    before, together = server.blocks, server.together
 
     def counted(selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         if not selector.startswith("kube_"):
             asked.append(selector)
         return before(selector, start_ms, end_ms)
 
+    def counted_together(selectors: Sequence[str], start_ms: int, end_ms: int) -> list[list[Block]] | None:
+        asked.extend(selectors)
+        return together(selectors, start_ms, end_ms)
+
     monkeypatch.setattr(server, "blocks", counted)
+    monkeypatch.setattr(server, "together", counted_together)
     return asked
 
 

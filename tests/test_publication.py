@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import httpx
 import pyarrow as pa
 import pytest
 
 from pipeline.publication import publish_cluster
-from pipeline.report import ClusterOutcome, RunReport, StoreOutcome
+from pipeline.report import ClusterOutcome, RunReport
+from pipeline.report.stores import StoreOutcome
 from pipeline.settings import Settings
 from pipeline.sinks.partitions import nothing
 from pipeline.sinks.sql import run_query
@@ -21,6 +21,7 @@ from pipeline.sinks.warehouse import DayTables, RunStamp, Warehouse
 from pipeline.units import JOULES_PER_KWH
 from pipeline.window import HOUR
 from tests.clocks import FixedClock
+from tests.loopback import LOOPBACK
 from tests.sinks.publishing import server_of
 from tests.sinks.rows import CLUSTER, commit, complete, day, emission, metered, pod, tables
 from tests.sinks.servers import RealStore, real_prometheus
@@ -107,7 +108,7 @@ def sums(url: str, series: str, at: datetime, span: str, cluster: str, where: st
     selector = f'{series}{{cluster="{cluster}"{where}}}[{span}]'
     query = f"sum by (kind, workload) (sum without (revision) (sum_over_time({selector})))"
     params: dict[str, str | float] = {"query": query, "time": at.timestamp(), "nocache": "1"}
-    answer = httpx.get(f"{url}/api/v1/query", params=params, trust_env=False).raise_for_status()
+    answer = LOOPBACK.get(f"{url}/api/v1/query", params=params).raise_for_status()
     found: Amounts = {}
     for one in answer.json()["data"]["result"]:
         kind, workload = one["metric"]["kind"], one["metric"]["workload"]

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from pipeline.books.pruning import prune
 from pipeline.reprice import reprice
 from pipeline.settings import Settings
 from pipeline.settled import Finality, settled, to_json
@@ -119,6 +120,28 @@ def test_hours_of_another_configuration_are_counted_for_only_a_person_restates_t
     found = told(tmp_path, FOLDED + 2 * HOUR, stored.settings(tmp_path, pue=1.5))
     assert [(day.others, day.waiting) for day in found.days] == [(24, 0), (24, 0)]
     assert "24 h priced with other settings" in found.days[0].line()
+
+
+def test_a_pruned_day_keeps_its_hours_and_revisions_and_no_run_changes_it(tmp_path: Path) -> None:
+    warehouse = days(tmp_path)
+    given, late = stored.settings(tmp_path), FOLDED + 400 * DAY
+    learn(warehouse, *(vintage(hour, 250.0, FOLDED + 2 * HOUR, quality="measured") for hour in (HOURS[5], HOURS[30])))
+    reprice(job(given, FOLDED + 3 * HOUR), [CLUSTER], None)
+    detailed = told(tmp_path, late)
+    (pruned,) = prune(job(given, late), [CLUSTER], "401d")
+    found = told(tmp_path, late)
+    assert (pruned.days, [day.is_settled for day in detailed.days]) == (1, [False, False])
+    assert [(day.hours, day.revisions, day.is_settled) for day in found.days] == [(24, 1, True), (24, 1, False)]
+    assert [day.energy_kwh for day in found.days] == pytest.approx([day.energy_kwh for day in detailed.days])
+    assert "24 h settled; 4 of 4 ages passed, nobody to ask" in found.days[0].line()
+
+
+def test_a_pruned_day_without_its_first_hours_has_those_that_it_had(tmp_path: Path) -> None:
+    given = stored.settings(tmp_path)
+    fold(given, HOURS[7:10], FOLDED)
+    assert prune(job(given, FOLDED + 500 * DAY), [CLUSTER], "400d")[0].days == 1
+    (day,) = told(tmp_path, FOLDED + 500 * DAY).days
+    assert (day.hours, day.is_settled, day.energy_kwh) == (3, True, pytest.approx((3 * 6.3e6 + 3) / 3.6e6))
 
 
 def test_since_leaves_out_earlier_days_and_nothing_stored_is_said(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from pipeline.equality import Bools, Floats, close
 from pipeline.errors import SchemaError
 from pipeline.sinks.commits import WHO_AND_WHEN, Commit
-from pipeline.sinks.plans import KEYS, of_hours
-from pipeline.sinks.table_checks import KINDS, check_conservation, check_keys, check_provenance
+from pipeline.sinks.plans import of_hours
+from pipeline.sinks.table_checks import KEYS, KINDS, check_conservation, check_keys, check_provenance
 from pipeline.tables import values
 from pipeline.units import JOULES_PER_KWH
 

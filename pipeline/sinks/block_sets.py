@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from pipeline.errors import SinkError
 from pipeline.settings import StoreSettings
+from pipeline.sinks.batches import Batch
 from pipeline.sinks.ledger import Ledger
 from pipeline.sinks.partitions import make_folder, store_errors
-from pipeline.sinks.write_request import Batch
 from pipeline.units import MS_PER_SECOND
 
 FOLDER, SAMPLES, LEDGER, LOADED = "blocks", "samples.om", "ledger.sqlite", "loaded"

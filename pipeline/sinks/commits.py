@@ -15,21 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import SchemaError
-from pipeline.sinks.table_checks import PROCESSES_KEY
-from pipeline.tables import (
-    EMISSIONS,
-    EMISSIONS_KEY,
-    NODE_ENERGY,
-    NODE_ENERGY_KEY,
-    PROCESSES,
-    QUARANTINE,
-    conform,
-)
+from pipeline.tables import EMISSIONS, NODE_ENERGY, PROCESSES, QUARANTINE, conform
 from pipeline.window import HOUR
 
 FOOTER_KEY = "carbon_etl.commits"
 WHO_AND_WHEN = ("run_id", "revision")
-KEYS = {"emissions": EMISSIONS_KEY, "node_energy": NODE_ENERGY_KEY, "processes": PROCESSES_KEY}
 State = Literal["complete", "partial", "empty", "failed"]
 
 # (old emissions, new emissions, new revision per rewritten hour, hours under another config, run_id, written_utc)
@@ -78,15 +68,14 @@ class DayTables:
             _whole(self.emissions, EMISSIONS), _whole(self.node_energy, NODE_ENERGY), quarantine, processes
         )
 
+    def given(self) -> dict[str, pa.Table]:
+        """Those that are not as stored, by name."""
+        rows = {"emissions": self.emissions, "node_energy": self.node_energy, "quarantine": self.quarantine}
+        return rows if self.processes is None else rows | {"processes": self.processes}
+
     def hours(self) -> set[datetime]:
         """Every hour that any table has a row of."""
-        tables = [
-            self.emissions,
-            self.node_energy,
-            self.quarantine,
-            *([] if self.processes is None else [self.processes]),
-        ]
-        columns = [pc.unique(table.column("hour_utc")).to_pylist() for table in tables]
+        columns = [pc.unique(table.column("hour_utc")).to_pylist() for table in self.given().values()]
         return {hour for column in columns for hour in column if hour is not None}
 
 
@@ -177,7 +166,7 @@ def check_hours(cluster: str, day: date, hours: Sequence[HourCommit], new: DayTa
         raise SchemaError(
             f"{cluster} {day}: rows of {min(stray):%FT%HZ}, which is not committed as complete or partial"
         )
-    for table in (new.emissions, new.node_energy, new.quarantine, *([] if new.processes is None else [new.processes])):
+    for table in new.given().values():
         foreign = set(pc.unique(table.column("cluster")).to_pylist()) - {cluster}
         if foreign:
             raise SchemaError(f"{cluster} {day}: rows of cluster {foreign.pop()!r}")

@@ -2,7 +2,8 @@
 
 Three effects, each harmless to repeat and to stop after: `compacted.parquet` is written beside its originals (views
 show a row once that stands twice); the originals are listed as superseded, and views made from then on leave them
-unopened; a day later, when no reader can have listed them any more, they are removed.
+unopened; a day later, when no reader can have listed them any more, they are removed. `months` are put together at the
+same time, and removed in the same way.
 """
 
 import json
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.sinks.appended import SUPERSEDED, superseded
+from pipeline.sinks.months import FOLDER, put_together
 from pipeline.sinks.partitions import (
     TEMPORARY,
     OnEffect,
@@ -55,6 +57,9 @@ def compact(root: Path, now: datetime, on_effect: OnEffect) -> int:
             done += 1
         paths = (str((folder / name).relative_to(root)) for name in names - {COMPACTED})
         gone |= {path: now for path in paths if path not in gone}
+    unread = put_together(root, now, on_effect)
+    gone = {name: since for name, since in gone.items() if name in unread or not name.startswith(f"{FOLDER}/")}
+    gone = dict.fromkeys(unread, now) | gone
     _list(root, gone, on_effect)
     _remove(root, gone, now, on_effect)
     return done

@@ -37,7 +37,7 @@ SUMMED = {
 DAILY_VIEW = f"""
     with stale as not materialized (
         select cluster, date, source.source_digest
-        from stored.footers as source full join stored.emissions_daily_digests as held using (cluster, date)
+        from stored.loose_footers as source full join stored.emissions_daily_digests as held using (cluster, date)
         where source.source_digest is distinct from held.source_digest
     )
     from stored.emissions_daily anti join stale using (cluster, date)

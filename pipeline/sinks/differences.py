@@ -13,9 +13,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from pipeline.sinks.batches import Labels, Point, Series
 from pipeline.sinks.held import Held, equal
 from pipeline.sinks.published_series import DISPLAY_SERIES, Key
-from pipeline.sinks.write_request import Labels, Point, Series
 from pipeline.units import MS_PER_MINUTE
 from pipeline.window import HOUR, to_ms
 

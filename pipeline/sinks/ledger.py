@@ -13,10 +13,10 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from pipeline.errors import SinkError, StoreFull
+from pipeline.sinks.batches import Batch, Point, Series
 from pipeline.sinks.held import Held
 from pipeline.sinks.partitions import make_folder, store_errors
 from pipeline.sinks.published_series import DISPLAY_SERIES, REVISED_SERIES
-from pipeline.sinks.write_request import Batch, Point, Series
 from pipeline.window import Window
 
 FOLDER = "ledgers"

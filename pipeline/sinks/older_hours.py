@@ -7,12 +7,12 @@ from itertools import groupby
 from pathlib import Path
 
 from pipeline.errors import CarbonEtlError
+from pipeline.sinks.batches import Batch
 from pipeline.sinks.block_sets import BlockSet, BlockSets
 from pipeline.sinks.differences import Difference, Hour, Occasion, difference, stamp_ms
 from pipeline.sinks.held import equal
 from pipeline.sinks.publish import PublishedHour
 from pipeline.sinks.stores import Store
-from pipeline.sinks.write_request import Batch
 from pipeline.window import HOUR, Window, floor_hour, from_ms
 
 BLOCK_AGE = timedelta(hours=3)  # promtool: blocks of the last three hours may collide with the head

@@ -10,10 +10,8 @@ import pyarrow.compute as pc
 
 from pipeline.equality import differing_hours
 from pipeline.sinks.commits import WHO_AND_WHEN, Commit, DayTables, HourCommit, Revise, RunStamp
-from pipeline.sinks.table_checks import PROCESSES_KEY
-from pipeline.tables import EMISSIONS_KEY, HOURS, NODE_ENERGY_KEY, TIMESTAMP
-
-KEYS = {"emissions": EMISSIONS_KEY, "node_energy": NODE_ENERGY_KEY, "processes": PROCESSES_KEY}
+from pipeline.sinks.table_checks import KEYS
+from pipeline.tables import HOURS, TIMESTAMP
 
 STAMP = ["hour_utc", *WHO_AND_WHEN]
 
@@ -61,9 +59,8 @@ def plan(hours: Sequence[HourCommit], new: DayTables, stored: Stored) -> Plan:
     """Compare the new rows with the stored ones: an hour whose rows are equal is kept as it is (P3)."""
     given = [hour.hour_utc for hour in hours if hour.state != "failed"]
     differing = stored.torn_hours()
-    tables = {"emissions": new.emissions, "node_energy": new.node_energy, "processes": new.processes}
-    for name, rows in tables.items():
-        if rows is not None:
+    for name, rows in new.given().items():
+        if name in KEYS:
             differing |= differing_hours(of_hours(stored.tables[name], given), rows, KEYS[name], WHO_AND_WHEN)
     with_rows = new.hours()
     rewritten, kept, noted = {}, [], []
@@ -137,13 +134,7 @@ def due_commits(
 
 def fresh_rows(new: DayTables, stored: Stored, todo: Plan, stamp: RunStamp) -> dict[str, pa.Table]:
     """The new rows of the rewritten hours, stamped."""
-    processes = stored.tables["processes"] if new.processes is None else new.processes
-    tables = {
-        "emissions": new.emissions,
-        "node_energy": new.node_energy,
-        "processes": processes,
-        "quarantine": new.quarantine,
-    }
+    tables = {"processes": stored.tables["processes"]} | new.given()
     return {name: stamped(rows, todo.rewritten, stamp.run_id) for name, rows in tables.items()}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from pipeline.sinks.write_request import Series
+from pipeline.sinks.batches import Series
 
 Key: TypeAlias = Series  # without `revision`
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.errors import ConfigError
 from pipeline.settings import nearest
 from pipeline.sinks import views
-from pipeline.sinks.plans import KEYS
+from pipeline.sinks.table_checks import KEYS
 from pipeline.tables import EMISSIONS_DAILY_KEY, REPLACED_TABLES, conform
 from pipeline.window import parse_time
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.errors import RemoteWriteError
+from pipeline.sinks.batches import Batch, Series
 from pipeline.sinks.differences import Difference
 from pipeline.sinks.remote_write import UnsettledWriteError
-from pipeline.sinks.write_request import Batch, Series
 from pipeline.window import from_ms
 
 OF_TIME = frozenset({"out_of_bounds", "too_old", "future"})  # of a stamp, whichever the series

@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.errors import RemoteWriteError
+from pipeline.sinks.batches import Batch, Sample
 from pipeline.sinks.differences import Difference, Hour, Occasion, difference, stamp_ms
 from pipeline.sinks.patience import Patience
 from pipeline.sinks.published_series import PROBE
 from pipeline.sinks.refusals import Refusal, Refusals
 from pipeline.sinks.remote_write import UnsettledWriteError
 from pipeline.sinks.stores import NOT_STORED, Store
-from pipeline.sinks.write_request import Batch, Sample
 from pipeline.window import HOUR, Window, to_ms
 
 MAX_REQUEST_SAMPLES = 10_000

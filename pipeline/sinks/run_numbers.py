@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.sinks.batches import Batch, Sample
 from pipeline.sinks.stores import Store
-from pipeline.sinks.write_request import Batch, Sample
 from pipeline.window import to_ms
 
 

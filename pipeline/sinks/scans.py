@@ -5,6 +5,7 @@ them before it begins. A column that a file of an older schema version lacks rea
 the path, so that a filter on them leaves files unopened.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow as pa
 from pipeline.sinks.appended import superseded
 from pipeline.sinks.commits import FOOTER_KEY
 from pipeline.sinks.daily import DIGEST_KEY, DIGEST_LETTERS
+from pipeline.sinks.months import NO_MONTHS, TABLES_OF_MONTHS, Standing, loose
 from pipeline.sinks.partitions import has_files, partition_glob
 from pipeline.tables import REPLACED_TABLES, TABLES
 
@@ -51,33 +53,55 @@ def partition_column(table: str) -> str:
     return "date" if table in REPLACED_TABLES else "written_date"
 
 
-def rows_of(root: Path, table: str) -> str:
-    """A table's rows as stored, with its partition column; of a row that stands in two files one."""
+def rows_of(root: Path, table: str, months: Standing = NO_MONTHS) -> str:
+    """A table's rows as stored, with its partition column; of a row that stands in two files one.
+
+    Args:
+        root: the warehouse.
+        table: its name.
+        months: their files are read instead of those of their days, where the table has such.
+    """
+    dated = partition_column(table)
     types = dict(zip(TABLES[table].names, (DUCKDB_TYPES[kind] for kind in TABLES[table].types), strict=True))
+    types[dated] = "date"
     if not has_files(root, table):
-        nulls = [f'null::{kind} as "{name}"' for name, kind in (types | {partition_column(table): "date"}).items()]
+        nulls = [f'null::{kind} as "{name}"' for name, kind in types.items()]
         return f"select {', '.join(nulls)} where false"
-    columns = [f'"{name}"' for name in types]
-    replaced = table in REPLACED_TABLES
-    if replaced:
-        columns[list(types).index("cluster")] = CLUSTER_OF_PATH.format(path="filename") + " as cluster"
-    columns.append(DATE_OF_PATH.format(path="filename") + f" as {partition_column(table)}")
-    stored = [name for name in types if not (replaced and name == "cluster")]
-    schema = ", ".join(f"'{name}': {{name: '{name}', type: '{types[name]}', default_value: null}}" for name in stored)
-    source = f"read_parquet({_glob(root, table)}, schema = map {{{schema}}}, filename = true)"
-    if replaced:
-        return f"select {', '.join(columns)} from {source}"
-    gone = [quoted(str(root / name)) for name in sorted(superseded(root)) if name.startswith(f"{table}/")]
-    standing = f" where filename not in ({', '.join(gone)})" if gone else ""
-    return f"select distinct on ({NATURAL_KEYS[table]}) {', '.join(columns)} from {source}{standing}"
+    of_path = {dated: DATE_OF_PATH.format(path="filename")}
+    if table not in REPLACED_TABLES:
+        gone = [quoted(str(root / name)) for name in sorted(superseded(root)) if name.startswith(f"{table}/")]
+        standing = f" where filename not in ({', '.join(gone)})" if gone else ""
+        return f"select distinct on ({NATURAL_KEYS[table]}) {_read(_files(root, table), types, of_path)}{standing}"
+    of_path["cluster"] = CLUSTER_OF_PATH.format(path="filename")
+    months = months if table in TABLES_OF_MONTHS else NO_MONTHS
+    of_months = _listed(f"{glob_escaped(folder)}/{table}.parquet" for folder in months.values())
+    parts = [(_files(root, table, months), of_path), (of_months, {})]
+    return " union all ".join(f"select {_read(files, types, told)}" for files, told in parts if files)
 
 
-def footers(root: Path) -> dict[str, str]:
-    """By view, what footers tell without their rows: emissions' commits, and whose digest the other tables carry."""
-    commits = _by_partition(root, "emissions", FOOTER_KEY, f"left(sha256(footer), {DIGEST_LETTERS})")
-    views = {"stored.footers": commits, "stored.commits": commits_in("stored.footers")}
+def _read(files: str, types: Mapping[str, str], of_path: Mapping[str, str]) -> str:
+    """What follows `select`: columns of these types, some by an expression of the file's path."""
+    stored = {name: kind for name, kind in types.items() if name not in of_path}
+    fields = [f"'{name}': {{name: '{name}', type: '{kind}', default_value: null}}" for name, kind in stored.items()]
+    columns = [f"{of_path[name]} as {name}" if name in of_path else f'"{name}"' for name in types]
+    return f"""{", ".join(columns)}
+        from read_parquet({files}, schema = map {{{", ".join(fields)}}}, filename = true)"""
+
+
+def footers(root: Path, months: Standing = NO_MONTHS) -> dict[str, str]:
+    """By view, what footers tell without their rows: emissions' commits, and whose digest the other tables carry.
+
+    The days of `months` belong together and are not in `loose_footers`, nor their tables' digests asked for.
+    """
+    sha = f"left(sha256(footer), {DIGEST_LETTERS})"
+    views = {
+        "stored.footers": _by_partition(_files(root, "emissions"), FOOTER_KEY, sha),
+        "stored.loose_footers": _by_partition(_files(root, "emissions", months), FOOTER_KEY, sha),
+        "stored.commits": commits_in("stored.footers"),
+    }
     for table in ("node_energy", "processes", "emissions_daily"):
-        views[f"stored.{table}_digests"] = _by_partition(root, table, DIGEST_KEY, "decode(footer)")
+        files = _files(root, table, months if table in TABLES_OF_MONTHS else NO_MONTHS)
+        views[f"stored.{table}_digests"] = _by_partition(files, DIGEST_KEY, "decode(footer)")
     return views
 
 
@@ -97,16 +121,27 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _by_partition(root: Path, table: str, key: str, digest: str) -> str:
-    """(cluster, date, source_digest, footer) of every file of a table; the last two null without such a footer."""
-    if not has_files(root, table):
+def _by_partition(files: str, key: str, digest: str) -> str:
+    """(cluster, date, source_digest, footer) of every file; the last two null without such a footer."""
+    if not files:
         return """select null::varchar as cluster, null::date as date, null::varchar as source_digest,
             null::blob as footer where false"""
     cluster, day = (told.format(path="file_name") for told in (CLUSTER_OF_PATH, DATE_OF_PATH))
     footer = f"any_value(value) filter (key = '{key}') as footer"
     return f"""select {cluster} as cluster, {day} as date, {digest} as source_digest, footer
-        from (select file_name, {footer} from parquet_kv_metadata({_glob(root, table)}) group by file_name)"""
+        from (select file_name, {footer} from parquet_kv_metadata({files}) group by file_name)"""
 
 
-def _glob(root: Path, table: str) -> str:
-    return quoted(f"{glob_escaped(root)}/{partition_glob(table)}")
+def _files(root: Path, table: str, months: Standing = NO_MONTHS) -> str:
+    """SQL of the files of a table that lie in none of `months`; empty where there is none."""
+    if not has_files(root, table):
+        return ""
+    if not months:
+        return quoted(f"{glob_escaped(root)}/{partition_glob(table)}")
+    return _listed(f"{glob_escaped(root)}/{pattern}" for pattern in loose(root, table, months))
+
+
+def _listed(patterns: Iterable[str]) -> str:
+    """A list of SQL, empty where it would be."""
+    listed = ", ".join(quoted(pattern) for pattern in patterns)
+    return listed and f"[{listed}]"

@@ -14,12 +14,13 @@ from typing import Literal, Self, TypeAlias
 from pipeline.errors import RemoteWriteError
 from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import horizons, remote_write
+from pipeline.sinks.batches import Batch
 from pipeline.sinks.held import Held, held_of, matrix_of
 from pipeline.sinks.horizons import Horizon, duration
 from pipeline.sinks.published_series import DISPLAY_SERIES, PROBE, REVISED_SERIES
 from pipeline.sinks.remote_write import Answer
 from pipeline.sinks.store_client import open_client
-from pipeline.sinks.write_request import Batch, write_request
+from pipeline.sinks.write_request import write_request
 from pipeline.units import MS_PER_SECOND
 from pipeline.window import HOUR, Clock, Window, from_ms, to_ms
 

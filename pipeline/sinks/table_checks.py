@@ -4,7 +4,7 @@ Only faults of our own arithmetic are here (unique keys, sums, provenance). Faul
 before its rows come this far.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from pipeline.tables import EMISSIONS_KEY, NODE_ENERGY_KEY
 
 SUM_FLOOR_JOULES = 1e-9
 PROCESSES_KEY = ("hour_utc", "cluster", "node", "exe", "cmdline")
+KEYS = {"emissions": EMISSIONS_KEY, "node_energy": NODE_ENERGY_KEY, "processes": PROCESSES_KEY}
 COMPONENTS = ("package", "dram", "psys", "gpu", "other")
 KINDS = ("workload", "system", "idle")
 MISSING = "missing"
@@ -93,23 +94,17 @@ def check_conservation(emissions: pa.Table, node_energy: pa.Table) -> None:
         _refuse("node_energy", node_energy, wrong, f"has {kind}_joules that are not the sum of its emissions rows")
 
 
-def check_tables(emissions: pa.Table, node_energy: pa.Table, processes: pa.Table, quarantine: pa.Table) -> None:
-    """All required checks of one day's new rows.
+def check_tables(tables: Mapping[str, pa.Table]) -> None:
+    """All required checks of one day's new rows, by table.
 
     Raises:
         SchemaError: the first that fails; nothing may be written then.
     """
-    for name, rows in (
-        ("emissions", emissions),
-        ("node_energy", node_energy),
-        ("processes", processes),
-        ("quarantine", quarantine),
-    ):
+    for name, rows in tables.items():
         check_provenance(name, rows)
-    check_keys("emissions", emissions, EMISSIONS_KEY)
-    check_keys("node_energy", node_energy, NODE_ENERGY_KEY)
-    check_keys("processes", processes, PROCESSES_KEY)
-    check_conservation(emissions, node_energy)
+        if name in KEYS:
+            check_keys(name, rows, KEYS[name])
+    check_conservation(tables["emissions"], tables["node_energy"])
 
 
 def _check_priced(rows: pa.Table) -> None:
@@ -137,8 +132,8 @@ def _refuse(name: str, rows: pa.Table, wrong: Bools, what: str) -> None:
         return
     index = int(np.flatnonzero(wrong)[0])
     row = rows.slice(index, 1).to_pylist()[0]
-    key = {"emissions": EMISSIONS_KEY, "node_energy": NODE_ENERGY_KEY, "processes": PROCESSES_KEY}
-    shown = ", ".join(f"{column}={row[column]}" for column in key.get(name, NODE_ENERGY_KEY) if row[column] is not None)
+    key = KEYS.get(name, NODE_ENERGY_KEY)
+    shown = ", ".join(f"{column}={row[column]}" for column in key if row[column] is not None)
     count = int(wrong.sum())
     raise SchemaError(f"{name}: the row {shown} {what} ({count} such row{'s' * (count > 1)}); nothing was written")
 

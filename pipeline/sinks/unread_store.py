@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pipeline.errors import RemoteWriteError
 from pipeline.settings import HttpSettings, StoreSettings
+from pipeline.sinks.batches import Batch
 from pipeline.sinks.held import Held
 from pipeline.sinks.ledger import Ledger, ledger_path
 from pipeline.sinks.remote_write import UnsettledWriteError
 from pipeline.sinks.rounds import MAX_REQUEST_SAMPLES
 from pipeline.sinks.stores import NOT_STORED, Store
-from pipeline.sinks.write_request import Batch
 from pipeline.window import Clock, Window, floor_hour, from_ms
 
 

@@ -15,10 +15,11 @@ from types import MappingProxyType
 import duckdb
 
 from pipeline.errors import StoreFull, StoreUnwritable
-from pipeline.sinks import scans
+from pipeline.sinks import months, scans
 from pipeline.sinks.closings import CLOSING_VIEWS
 from pipeline.sinks.daily import DAILY_VIEW
 from pipeline.sinks.idle import IDLE_VIEWS
+from pipeline.sinks.months import NO_MONTHS, Standing
 from pipeline.sinks.partitions import MAKE_ROOM, make_folder, store_errors, sync_folder
 from pipeline.sinks.signals import MACROS, SIGNAL_VIEWS
 from pipeline.sinks.teams import TABLE_MACROS, TEAM_VIEWS
@@ -29,7 +30,7 @@ NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 STORAGE_VERSION = "v1.4.0"  # what the oldest supported DuckDB opens
 
 
-def _of_commits(table: str) -> str:
+def _of_commits(table: str, footers: str) -> str:
     """The rows of commits that happened: of a file with the digest of the emissions beside it all, of others some.
 
     As in `DAILY_VIEW`, both branches see one list of what is in doubt: mostly nothing, which costs no row anything.
@@ -37,7 +38,7 @@ def _of_commits(table: str) -> str:
     return f"""
         with doubtful as not materialized (
             select cluster, date, source.footer
-            from stored.{table}_digests as told left join stored.footers as source using (cluster, date)
+            from stored.{table}_digests as told left join stored.{footers} as source using (cluster, date)
             where told.source_digest is null or told.source_digest is distinct from source.source_digest
         )
         from stored.{table} anti join doubtful using (cluster, date)
@@ -51,8 +52,8 @@ DERIVED = {
     "stored.commit_log": "select distinct cluster, hour_utc, run_id, revision from stored.hours where store is null",
     "emissions": "from stored.emissions",
     "emissions_daily": DAILY_VIEW,
-    "node_energy": _of_commits("node_energy"),
-    "processes": _of_commits("processes"),
+    "node_energy": _of_commits("node_energy", "loose_footers"),
+    "processes": _of_commits("processes", "footers"),
     "quarantine": "from stored.quarantine semi join stored.commits using (cluster, hour_utc, run_id, revision)",
     "revisions": "from stored.revisions semi join stored.commit_log using (cluster, hour_utc, run_id, revision)",
     "hours": """
@@ -107,11 +108,16 @@ DERIVED = {
 }
 
 
-def definitions(root: Path) -> dict[str, str]:
-    """The SQL of every view by name, in the order in which they can be made; it names the tables that have files."""
+def definitions(root: Path, whole: Standing = NO_MONTHS) -> dict[str, str]:
+    """The SQL of every view by name, in the order in which they can be made; it names the tables that have files.
+
+    Args:
+        root: the warehouse.
+        whole: months to read by their own files: for views that are used now, for their days may change.
+    """
     root = root.absolute()
-    files = {f"stored.{name}": scans.rows_of(root, name) for name in TABLES}
-    return files | scans.footers(root) | DERIVED
+    files = {f"stored.{name}": scans.rows_of(root, name, whole) for name in TABLES}
+    return files | scans.footers(root, whole) | DERIVED
 
 
 def open_views(
@@ -130,10 +136,12 @@ def open_views(
     connection = duckdb.connect(":memory:", config=dict(settings))
     connection.execute("set TimeZone = 'UTC'")
     connection.execute("set parquet_metadata_cache = true")  # a footer is looked at by several views, and to bind them
-    views = definitions(root)
+    views = definitions(root, months.standing(root))
     _create(connection, (query and _meant(views, query)) or views)
     roots = {str(root), scans.glob_escaped(root)}
-    folders = ", ".join(sorted(scans.quoted(f"{spelling}/{table}") for spelling in roots for table in TABLES))
+    folders = ", ".join(
+        sorted(scans.quoted(f"{spelling}/{table}") for spelling in roots for table in (*TABLES, months.FOLDER))
+    )
     connection.execute(f"set allowed_directories = [{folders}]")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")

@@ -28,7 +28,7 @@ from pipeline.sinks.commits import (
 )
 from pipeline.sinks.daily import DIGEST_KEY, daily_rows, digest
 from pipeline.sinks.plans import (
-    KEYS,
+    Plan,
     Stored,
     corrections,
     due_commits,
@@ -38,8 +38,8 @@ from pipeline.sinks.plans import (
     of_hours,
     plan,
 )
-from pipeline.sinks.table_checks import check_tables
-from pipeline.tables import COMMITTED_TABLES, PROCESSES
+from pipeline.sinks.table_checks import KEYS, check_tables
+from pipeline.tables import COMMITTED_TABLES
 
 __all__ = ["DayResult", "DayTables", "HourCommit", "Recovery", "RunStamp", "Warehouse"]
 
@@ -105,33 +105,38 @@ class Warehouse(ChangedTables):
         """
         new = tables.conformed()
         check_hours(cluster, day, hours, new, stamp)
-        check_tables(
-            new.emissions,
-            new.node_energy,
-            PROCESSES.empty_table() if new.processes is None else new.processes,
-            new.quarantine,
-        )
+        check_tables(new.given())
         stored = self._stored(cluster, day, self._fold_rows(cluster, day))
         todo = plan(hours, new, stored)
         fresh = fresh_rows(new, stored, todo, stamp)
         revised = corrections(fresh["emissions"], stored, todo, stamp, revise)
-        if dry_run:
-            return DayResult(dict(todo.rewritten), todo.kept, todo.noted, {}, revised)
-        commits = due_commits(cluster, hours, stored, todo, stamp, renewed)
         rows_written: dict[str, int] = {}
-        if todo.rewritten:
-            rows_written = self._write_intents(revised, fresh["quarantine"], stamp)
-            rewritten = {commit.hour_utc: commit for commit in commits if commit.hour_utc in todo.rewritten}
-            rows_written |= self._write_partitions(cluster, day, fresh, stored, rewritten)
-        notes = [commit.row(stamp.priced_utc) for commit in commits]
-        self._append("hours", hours_rows(notes), stamp.run_id, stamp.priced_utc)
-        return DayResult(dict(todo.rewritten), todo.kept, todo.noted, rows_written | {"hours": len(notes)}, revised)
+        if not dry_run:
+            commits = due_commits(cluster, hours, stored, todo, stamp, renewed)
+            rows_written = self._write(cluster, day, fresh | {"revisions": revised}, stored, todo, commits, stamp)
+        return DayResult(dict(todo.rewritten), todo.kept, todo.noted, rows_written, revised)
 
-    def _write_intents(self, revised: pa.Table, quarantine: pa.Table, stamp: RunStamp) -> dict[str, int]:
-        """What counts only once the commit stands: views join both with it."""
-        self._append("revisions", revised, stamp.run_id, stamp.priced_utc)
-        self._append("quarantine", quarantine, stamp.run_id, stamp.priced_utc)
-        return {"revisions": revised.num_rows, "quarantine": quarantine.num_rows}
+    def _write(
+        self,
+        cluster: str,
+        day: date,
+        fresh: dict[str, pa.Table],
+        stored: Stored,
+        todo: Plan,
+        commits: Sequence[Commit],
+        stamp: RunStamp,
+    ) -> dict[str, int]:
+        """The effects of a commit in their order; how many rows each table got."""
+        rewritten = {commit.hour_utc: commit for commit in commits if commit.hour_utc in todo.rewritten}
+        rows_written: dict[str, int] = {}
+        if rewritten:
+            for name in ("revisions", "quarantine"):  # which count only once the commit stands: views join them with it
+                self._append(name, fresh[name], stamp.run_id, stamp.priced_utc)
+                rows_written[name] = fresh[name].num_rows
+            rows_written |= self._write_partitions(cluster, day, fresh, stored, rewritten)
+        notes = hours_rows(commit.row(stamp.priced_utc) for commit in commits)
+        self._append("hours", notes, stamp.run_id, stamp.priced_utc)
+        return rows_written | {"hours": notes.num_rows}
 
     def _write_partitions(
         self, cluster: str, day: date, fresh: dict[str, pa.Table], stored: Stored, rewritten: dict[datetime, Commit]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.samples import Block, Bools, Int64s, Transport
+from pipeline.samples import Block, Bools, Int64s, Several, Transport
 from pipeline.sources.concurrency import at_once
 
 NodesOf = Callable[[pa.Table], Sequence[str]]
@@ -81,13 +81,13 @@ class Slab:
         return list(self._kept)
 
     def fill(self, selectors: Iterable[str], concurrency: int) -> None:
-        """Read what will be asked for, so many selectors at once.
+        """Read what will be asked for: in one request, or so many selectors at a time.
 
         Raises:
             SourceError: as the transport.
         """
         wanted = [selector for selector in dict.fromkeys(selectors) if selector not in self._kept]
-        found = at_once([partial(self._read, selector) for selector in wanted], concurrency)
+        found = self._together(wanted) or at_once([partial(self._read, selector) for selector in wanted], concurrency)
         for selector, blocks in zip(wanted, found, strict=True):
             self._keep(selector, blocks)
 
@@ -107,6 +107,11 @@ class Slab:
         if selector not in self._kept:
             self._keep(selector, self._read(selector))
         return self._kept[selector]
+
+    def _together(self, selectors: Sequence[str]) -> list[list[Block]] | None:
+        if len(selectors) < 2 or not isinstance(self._transport, Several):
+            return None
+        return self._transport.together(selectors, self._start_ms, self._end_ms)
 
     def _read(self, selector: str) -> list[Block]:
         return list(self._transport.blocks(selector, self._start_ms, self._end_ms))

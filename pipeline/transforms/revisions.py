@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.equality import changed, close, key_ids, match_rows, rows_at
 from pipeline.samples import Bools, Floats, Int64s
-from pipeline.tables import EMISSIONS, EMISSIONS_KEY, REVISIONS, TIMESTAMP, conform
+from pipeline.tables import EMISSIONS, EMISSIONS_KEY, REVISIONS, TIMESTAMP, conform, values
 
 GROUP = ("hour_utc", "cluster", "namespace", "component", "kind")
 WHO_AND_WHEN = ("run_id", "revision")
@@ -82,26 +82,19 @@ def revision_rows(
     old_groups, new_groups = key_ids([old, new], GROUP)
     count = int(max(old_groups.max(initial=0), new_groups.max(initial=0))) + 1
     before, after = _side(old, old_groups, count), _side(new, new_groups, count)
-    changes = _changes(before, after, count)
-    keys = _keys(before, after)
-    hours: list[Any] = keys.column("hour_utc").to_pylist()
-    causes = _causes(
-        before, after, changes, pc.is_in(keys.column("hour_utc"), pa.array(reconfigured, TIMESTAMP)).to_numpy()
-    )
-    figures: dict[str, pa.Array[Any]] = {"cause": pa.array(causes, pa.string())}
-    for prefix, side in (("old", before), ("new", after)):
-        figures[f"{prefix}_energy_joules"] = _nullable(side.joules)
-        figures[f"{prefix}_pue_ratio"] = _nullable(side.pue)
-        figures[f"{prefix}_carbon_intensity_g_per_kwh"] = _nullable(side.intensity)
-        figures[f"{prefix}_emissions_gco2e"] = _nullable(side.grams)
-    figures["rows_changed"] = pa.array(changes.rows)
-    figures["revision"] = pa.array([revisions[hour] for hour in hours], pa.int64())
-    figures["run_id"] = pa.array([run_id] * count, pa.string())
-    figures["written_utc"] = pa.array([written_utc] * count, TIMESTAMP)
-    for name, column in figures.items():
-        keys = keys.append_column(name, column)
-    rows = conform(keys, REVISIONS).filter(pa.array(changes.rows > 0))
-    return rows.sort_by([(name, "ascending") for name in GROUP])
+    changes, keys = _changes(before, after, count), _keys(before, after)
+    is_reconfigured = pc.is_in(keys.column("hour_utc"), pa.array(reconfigured, TIMESTAMP)).to_numpy()
+    figures = {
+        "cause": pa.array(_causes(before, after, changes, is_reconfigured), pa.string()),
+        **_figures("old", before),
+        **_figures("new", after),
+        "rows_changed": pa.array(changes.rows),
+        "revision": pa.array([revisions[hour] for hour in values(keys, "hour_utc")], pa.int64()),
+        "run_id": pa.array([run_id] * count, pa.string()),
+        "written_utc": pa.array([written_utc] * count, TIMESTAMP),
+    }
+    rows = conform(pa.table([*keys.columns, *figures.values()], [*GROUP, *figures]), REVISIONS)
+    return rows.filter(pa.array(changes.rows > 0)).sort_by([(name, "ascending") for name in GROUP])
 
 
 def _side(rows: pa.Table, groups: Int64s, count: int) -> _Side:
@@ -187,5 +180,12 @@ def _keys(before: _Side, after: _Side) -> pa.Table:
     return keys.take(first)
 
 
-def _nullable(values: Floats) -> "pa.Array[Any]":
-    return pa.array(values, from_pandas=True)
+def _figures(prefix: str, side: _Side) -> "dict[str, pa.Array[Any]]":
+    """The figures of one side as columns."""
+    figures = {
+        "energy_joules": side.joules,
+        "pue_ratio": side.pue,
+        "carbon_intensity_g_per_kwh": side.intensity,
+        "emissions_gco2e": side.grams,
+    }
+    return {f"{prefix}_{name}": pa.array(column, from_pandas=True) for name, column in figures.items()}

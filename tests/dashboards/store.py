@@ -19,9 +19,9 @@ from pipeline.checks import Check
 from pipeline.publication import publish_cluster
 from pipeline.report import ClusterOutcome, RunReport
 from pipeline.settings import Settings
+from pipeline.sinks.batches import Sample
 from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import RunStamp, Warehouse
-from pipeline.sinks.write_request import Sample
 from pipeline.tables import CLUSTER_ZONES, TEAMS
 from pipeline.units import MS_PER_SECOND
 from tests.clocks import FixedClock

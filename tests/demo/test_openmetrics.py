@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from pipeline.demo.fleet import Fleet
@@ -12,6 +11,7 @@ from pipeline.demo.openmetrics import fill_blocks, write_openmetrics
 from pipeline.demo.series import Series
 from pipeline.demo.servers import PrometheusBinary, RunningServer
 from pipeline.errors import SinkError
+from tests.loopback import LOOPBACK
 
 SeriesOf = Callable[[Fleet, str], list[Series]]
 
@@ -36,7 +36,7 @@ def test_prometheus_returns_the_very_samples_of_the_fleet(
     metric: str, small_fleet: Fleet, small_fleet_prometheus: RunningServer, series_of: SeriesOf
 ) -> None:
     window = small_fleet.spec
-    answer = httpx.get(
+    answer = LOOPBACK.get(
         f"{small_fleet_prometheus.url}/api/v1/query",
         params={"query": f"{metric}[6h]", "time": (window.start_ms + window.end_ms) / 1000 + 60},
     ).raise_for_status()
@@ -59,7 +59,7 @@ def test_all_samples_are_in_the_blocks(small_fleet: Fleet, small_fleet_prometheu
         # metric by metric: count_over_time drops the name
         query = f"sum(count_over_time({block.labels['__name__'][0]}[6h]))"
         when = (small_fleet.spec.start_ms + small_fleet.spec.end_ms) / 1000 + 60
-        answer = httpx.get(f"{small_fleet_prometheus.url}/api/v1/query", params={"query": query, "time": when})
+        answer = LOOPBACK.get(f"{small_fleet_prometheus.url}/api/v1/query", params={"query": query, "time": when})
         total += float(answer.raise_for_status().json()["data"]["result"][0]["value"][1])
     assert total == sum(len(block.values) for block in small_fleet.blocks())
     assert math.isfinite(total)

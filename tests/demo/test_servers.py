@@ -14,6 +14,7 @@ from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from pipeline.errors import ConfigError
 from pipeline.window import EPOCH, Clock
+from tests.loopback import LOOPBACK
 
 pytestmark = pytest.mark.real
 
@@ -22,14 +23,14 @@ def test_prometheus_answers_while_the_context_lasts_and_not_after(
     prometheus_binary: PrometheusBinary, tmp_path: Path, clock: Clock
 ) -> None:
     with start_prometheus(prometheus_binary, tmp_path / "data", free_port(), clock) as server:
-        flags = httpx.get(f"{server.url}/api/v1/status/flags").json()["data"]
+        flags = LOOPBACK.get(f"{server.url}/api/v1/status/flags").json()["data"]
         assert flags["web.enable-remote-write-receiver"] == "true"
         assert flags["web.listen-address"].startswith("127.0.0.1:")
-        config = httpx.get(f"{server.url}/api/v1/status/config").json()["data"]["yaml"]
+        config = LOOPBACK.get(f"{server.url}/api/v1/status/config").json()["data"]["yaml"]
         assert "out_of_order_time_window: 30d" in config
     assert server.process.returncode is not None
     with pytest.raises(httpx.ConnectError):
-        httpx.get(server.url)
+        LOOPBACK.get(server.url)
 
 
 def test_an_error_inside_the_context_still_ends_the_server(
@@ -94,7 +95,7 @@ def test_a_program_that_never_answers_meets_the_deadline(tmp_path: Path) -> None
 
 
 def test_victoria_metrics_runs_with_deduplication(victoria_metrics: RunningServer) -> None:
-    metrics = httpx.get(f"{victoria_metrics.url}/metrics").text
+    metrics = LOOPBACK.get(f"{victoria_metrics.url}/metrics").text
     assert 'flag{name="dedup.minScrapeInterval", value="1ms"' in metrics
 
 
@@ -108,7 +109,7 @@ def test_the_receiver_takes_samples_within_the_hours_of_an_old_fleet(
             stamp = small_fleet.spec.start_ms + hour * 3_600_000
             assert _write(server.url, f"h{hour}", stamp, 1.5) == 204
         when = (small_fleet.spec.start_ms + 2 * 3_600_000) / 1000
-        answer = httpx.get(f"{server.url}/api/v1/query", params={"query": "written", "time": when}).json()
+        answer = LOOPBACK.get(f"{server.url}/api/v1/query", params={"query": "written", "time": when}).json()
         assert [item["value"][1] for item in answer["data"]["result"] if item["metric"]["of"] == "h2"] == ["1.5"]
 
 
@@ -128,7 +129,7 @@ def _write(url: str, of: str, stamp_ms: int, value: float) -> int:
     sample = field(2, varint(1 << 3 | 1) + struct.pack("<d", value) + varint(2 << 3) + varint(stamp_ms))
     body = pa.compress(field(1, labels + sample), codec="snappy", asbytes=True)
     headers = {"Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"}
-    return httpx.post(f"{url}/api/v1/write", content=body, headers=headers).status_code
+    return LOOPBACK.post(f"{url}/api/v1/write", content=body, headers=headers).status_code
 
 
 def test_a_program_that_is_not_there_is_a_config_error(tmp_path: Path, clock: Clock) -> None:

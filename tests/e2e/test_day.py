@@ -4,7 +4,6 @@ import math
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pyarrow.compute as pc
 import pytest
 
@@ -13,6 +12,7 @@ from pipeline.sinks.sql import run_query
 from pipeline.tables import values
 from pipeline.window import HOUR, Window
 from tests.e2e.conftest import CLUSTER, DAY, PUE, WINDOW, PublishedDay, intensity_g_per_kwh, job
+from tests.loopback import LOOPBACK
 
 EDGES = {
     "midnight": DAY + timedelta(days=1),
@@ -22,7 +22,7 @@ EDGES = {
 
 
 def _sums(url: str, query: str, at: datetime) -> dict[str, float]:
-    answer = httpx.get(
+    answer = LOOPBACK.get(
         f"{url}/api/v1/query", params={"query": query, "time": f"{at.timestamp():.3f}", "nocache": "1"}
     ).raise_for_status()
     return {r["metric"].get("namespace", ""): float(r["value"][1]) for r in answer.json()["data"]["result"]}

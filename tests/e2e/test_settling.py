@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from pipeline.config import load
@@ -18,6 +17,7 @@ from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import Warehouse
 from tests.clocks import FixedClock
 from tests.e2e.conftest import DAY, PUE, WINDOW, PublishedDay
+from tests.loopback import LOOPBACK
 from tests.misbehaving import Answer, Asked, misbehaving
 
 HOUR = timedelta(hours=1)
@@ -86,7 +86,7 @@ def in_store(url: str, hour: datetime) -> float:
     """Grams of an hour, all revisions of all keys."""
     query = f'sum(sum without (revision) (sum_over_time(carbon_emissions_grams{{cluster="{CLUSTER}"}}[1h])))'
     at = {"query": query, "time": f"{(hour + HOUR).timestamp():.3f}", "nocache": "1"}
-    (answer,) = httpx.get(f"{url}/api/v1/query", params=at).json()["data"]["result"]
+    (answer,) = LOOPBACK.get(f"{url}/api/v1/query", params=at).json()["data"]["result"]
     return float(answer["value"][1])
 
 

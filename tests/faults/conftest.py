@@ -1,9 +1,8 @@
 """Servers that the fault tests share, what an undisturbed run leaves, and the page of results."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,18 @@ import pytest
 from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from tests.conftest import WINDOW, RealClock
-from tests.faults.effects import points
-from tests.faults.readers import NOTHING, State, state
-from tests.faults.results import TOLD, Point, page
-from tests.faults.scenes import HOURS, STORIES, Outcome, Place, Scene, small_fleet, well
+from tests.faults.acts import NewPlace, Stories, told_once
+from tests.faults.results import COUNTED, TOLD, Deaths, Point, page
+from tests.faults.scenes import HOURS, Place, small_fleet
 from tests.faults.victims import Victims, victims
 
-NewPlace = Callable[[str], Place]
-EVERY = int(os.environ.get("CARBON_ETL_FAULTS_EVERY", "1"))  # of many points alike, only every so manieth
+# What takes one worker longest comes first; the rest, which is short, fills up the end.
+FIRST = ("test_victoria", "test_poison", "test_together", "test_disks", "test_kills", "test_lines")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files of this folder."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session")
@@ -68,51 +71,28 @@ def _rehearsed(own: Place) -> AbstractContextManager[Victims]:
     return victims(own.asked("backfill", 0, HOURS))
 
 
-@dataclass(frozen=True)
-class Act:
-    """A scene as it is when nothing happens: its effects, what it leaves, what readers see before and after."""
-
-    scene: Scene
-    effects: list[str]
-    outcome: Outcome
-    before: State
-    after: State
-
-    @property
-    def points(self) -> list[int]:
-        """Before which of its effects it can die."""
-        return points(self.effects)
-
-
 @pytest.fixture(scope="session")
-def undisturbed(place: NewPlace, forks: Victims) -> dict[str, list[Act]]:
+def undisturbed(place: NewPlace, forks: Victims, tmp_path_factory: pytest.TempPathFactory) -> Stories:
     """Every story, told without a fault."""
-    stories: dict[str, list[Act]] = {}
-    for name, scenes in STORIES.items():
-        own, before = place(f"calm-{name}"), NOTHING
-        stories[name] = []
-        for number, scene in enumerate(scenes):
-            ended = well(scene.play(own, forks, 10 * number))
-            after = state(own.warehouse)
-            stories[name].append(Act(scene, ended.effects, Outcome.of(own), before, after))
-            before = after
-    return stories
+    return told_once(tmp_path_factory.getbasetemp(), place, forks)
 
 
 # --- results
 
 PAGE = "CARBON_ETL_FAULTS_PAGE"
 _points: list[Point] = []
+_deaths: list[Deaths] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Gather what each test tells of its fault points, whichever worker ran it."""
     if report.when == "call":
         _points.extend(Point(*told) for name, told in report.user_properties if name == TOLD)  # type: ignore[misc]
+        _deaths.extend(Deaths(*told) for name, told in report.user_properties if name == COUNTED)  # type: ignore[misc]
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the page where the environment names it."""
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the page that the environment names, where every test has passed."""
     path = os.environ.get(PAGE)
-    if path and _points and not hasattr(session.config, "workerinput"):
-        Path(path).write_text(page(_points), encoding="utf-8")
+    if path and _points and exitstatus == pytest.ExitCode.OK and not hasattr(session.config, "workerinput"):
+        Path(path).write_text(page(_points, _deaths), encoding="utf-8")

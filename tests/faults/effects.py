@@ -39,12 +39,20 @@ class Effects:
         last: number of the effect, from 1; 0 for none.
         named: or its name, of which the first is meant.
         fate: what befalls it: the process gets a signal before it (`SIGKILL`, `SIGSTOP`), or it fails (`ENOSPC`, ...).
+        delay_seconds: or so long after it the process ends by SIGALRM, which nothing here handles.
     """
 
     def __init__(
-        self, root: Path, ports: Collection[int], log: int, last: int, named: str = "", fate: str = "SIGKILL"
+        self,
+        root: Path,
+        ports: Collection[int],
+        log: int,
+        last: int,
+        named: str = "",
+        fate: str = "SIGKILL",
+        delay_seconds: float = 0.0,
     ) -> None:
-        self._root, self._ports, self._log = str(root), frozenset(ports), log
+        self._root, self._ports, self._log, self._delay_seconds = str(root), frozenset(ports), log, delay_seconds
         self._last, self._named, self._fate = last, named, fate
         self._count = 0
         self._unheard: set[int] = set()
@@ -65,7 +73,9 @@ class Effects:
         os.write(self._log, f"{name}\n".encode())
         if self._count == self._last or name == self._named:
             self._named = ""
-            if self._fate in signal.Signals.__members__:
+            if self._delay_seconds:
+                signal.setitimer(signal.ITIMER_REAL, self._delay_seconds)
+            elif self._fate in signal.Signals.__members__:
                 os.kill(os.getpid(), signal.Signals[self._fate])
             else:
                 number = getattr(errno, self._fate)

@@ -2,18 +2,20 @@
 
 It must not raise what its caller does not expect, hang, take memory without bound, end the process, or disagree with
 another way to read the same. What came of an input (its error, or nothing) tells inputs apart: one that shows something
-new is changed further. What is found goes into the decoder's folder of the corpus, which the tests read.
+new is changed further. What is found goes into the decoder's folder of the corpus, which the tests read. `guided` has
+the same rules, and changes further what reached new code.
 """
 
 import argparse
 import faulthandler
 import hashlib
 import random
+import re
 import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,14 +29,17 @@ MOST_MEMORY_BYTES = 1 << 30  # above what it begins with
 LONGEST = 8_192
 MOST_KEPT = 400
 PAGE = Path(__file__).with_name("fuzzed.md")
+BLIND, GUIDED = "blind", "guided"
 HEAD = """\
 # Fuzzing
 
-Written by `make fuzz`: the newest go at each decoder. What is found goes into `corpus/`, and the tests read it.
+Written by `make fuzz`: the newest go at each decoder, blind (`fuzz.py`) or guided by the code that an input reaches
+(`guided.py`). What is found goes into `corpus/`, and the tests read it.
 
-| decoder | minutes of CPU time | inputs | of them sound | found |
-|---|---|---|---|---|
+| decoder | way | minutes of CPU time | inputs | of them sound | found |
+|---|---|---|---|---|---|
 """
+NUMBER = re.compile(r"\d+")  # which tells no faults apart
 EDGES = b'\x00\x01\x7f\x80\xff\xfe@ "[]{,-\n'
 WORDS = [
     b"null", b"NaN", b"Infinity", b"-Inf", b"1e999", b"-1", b"0", b"99999999999999999999", b"1e-400", b'""', b"[]",
@@ -42,6 +47,7 @@ WORDS = [
     b"\xff\xfe", b"\x00", b"\xe2\x80\xa8", b"\\ud800", b"2026-11-01T00:00:00Z", b"9999-12-31T23:59:59Z", b"true",
     b"<!--",
     b"\x80" * 9 + b"\x01", b"\xff" * 10, b"&amp;", b"]]}", b'"values":[[', b'"metric":{', b"0x10", b"1_0", b" ", b",",
+    b"9" * 400, b"[" * 1500,
 ]  # fmt: skip
 
 
@@ -88,6 +94,7 @@ class Fuzzing:
     """One decoder, its pool of inputs, and what was found.
 
     Attributes:
+        way: BLIND or GUIDED, for the page.
         inputs: how many were tried.
         read: how many of them were read without an error.
         found: inputs that did what they must not, by what that was.
@@ -95,6 +102,7 @@ class Fuzzing:
 
     name: str
     seed: int
+    way: str = BLIND
     inputs: int = 0
     read: int = 0
     found: dict[str, bytes] = field(default_factory=dict)
@@ -104,6 +112,11 @@ class Fuzzing:
         self._chance = random.Random(self.seed)  # noqa: S311 # no secret
         self._pool = list(seeds(self.name).values())
         self._shown: set[str] = set()
+
+    def begin(self) -> None:
+        """Try the corpus: what takes memory or time only once, as compiling, has happened then."""
+        for content in seeds(self.name).values():
+            self.once(content)
 
     def go_on(self, seconds: float) -> None:
         """Try inputs for so long, of this process' own time."""
@@ -117,7 +130,7 @@ class Fuzzing:
         try:
             shown = timed(self._decoder, content)
         except Exception as error:  # noqa: BLE001 # that is what is looked for
-            self.found.setdefault(f"{type(error).__name__}: {str(error)[:200]}", content)
+            self.found.setdefault(NUMBER.sub("#", f"{type(error).__name__}: {str(error)[:200]}"), content)
             return
         self.read += shown == READ
         if shown not in self._shown and len(self._pool) < MOST_KEPT:
@@ -151,48 +164,63 @@ def bound_memory() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
-def main() -> None:
-    """Fuzz each decoder for so many minutes of CPU time and say what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=1.0)
+def asked(description: str, decoders: Iterable[str]) -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=1.0, help="of CPU time for each decoder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--note", action="store_true", help=f"in {PAGE.name}")
-    parser.add_argument("decoders", nargs="*", metavar="DECODER", default=[], help=f"of {', '.join(DECODERS)}; all")
+    parser.add_argument("decoders", nargs="*", metavar="DECODER", help=f"of {', '.join(DECODERS)}")
     options = parser.parse_args()
+    if unknown := set(options.decoders) - set(DECODERS):
+        parser.error(f"no decoder: {', '.join(sorted(unknown))}")
+    options.decoders = options.decoders or list(decoders)
+    return options
+
+
+def main() -> None:
+    """Fuzz each decoder for so many minutes of CPU time and say what was found."""
+    options = asked(__doc__, DECODERS)
     faulthandler.enable()
-    fuzzings = [Fuzzing(name, options.seed) for name in options.decoders or DECODERS]
-    for fuzzing in fuzzings:  # what takes memory or time only once, as compiling
-        for content in seeds(fuzzing.name).values():
-            fuzzing.once(content)
+    fuzzings = [Fuzzing(name, options.seed) for name in options.decoders]
+    for fuzzing in fuzzings:
+        fuzzing.begin()
     bound_memory()
     for fuzzing in fuzzings:
         with suppress(KeyboardInterrupt):  # Ctrl-C goes on with the next
             fuzzing.go_on(60 * options.minutes)
-        _keep(fuzzing)
-        if options.note:
-            note(fuzzing, options.minutes)
+        conclude(fuzzing, options)
     sys.exit(any(fuzzing.found for fuzzing in fuzzings))
 
 
-def note(fuzzing: Fuzzing, minutes: float, page: Path = PAGE) -> None:
-    """Put a go at a decoder into the page, in place of the one before."""
-    lines = page.read_text(encoding="utf-8").removeprefix(HEAD).splitlines() if page.exists() else []
-    rows = {line.split("|")[1].strip(): line for line in lines}
-    counts = f"{minutes:g} | {fuzzing.inputs:,} | {fuzzing.read:,} | {len(fuzzing.found)}"
-    rows[fuzzing.name] = f"| {fuzzing.name} | {counts} |"
-    page.write_text(HEAD + "".join(f"{rows[name]}\n" for name in DECODERS if name in rows), encoding="utf-8")
-
-
-def _keep(fuzzing: Fuzzing) -> None:
+def conclude(fuzzing: Fuzzing, options: argparse.Namespace) -> None:
     """Say what was found, and put it into the corpus."""
     counts = f"{fuzzing.inputs:,} inputs, {fuzzing.read:,} read, {len(fuzzing.found)} found"
-    sys.stdout.write(f"{fuzzing.name}: {counts}\n")
+    sys.stdout.write(f"{fuzzing.name}, {fuzzing.way}: {counts}\n")
     for what, content in fuzzing.found.items():
-        path = CORPUS / fuzzing.name / f"found-{hashlib.sha256(content).hexdigest()[:12]}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path = kept(fuzzing.name, "found", content)
         sys.stdout.write(f"  {what}\n  in {path}\n")
     sys.stdout.flush()
+    if options.note:
+        note(fuzzing, options.minutes)
+
+
+def kept(name: str, why: str, content: bytes) -> Path:
+    """Put an input into the corpus of a decoder."""
+    path = CORPUS / name / f"{why}-{hashlib.sha256(content).hexdigest()[:12]}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def note(fuzzing: Fuzzing, minutes: float, page: Path = PAGE) -> None:
+    """Put a go at a decoder into the page, in place of the one before in the same way."""
+    lines = page.read_text(encoding="utf-8").removeprefix(HEAD).splitlines() if page.exists() else []
+    rows = {tuple(line.split(" | ")[:2]): line for line in lines}
+    counts = f"{minutes:g} | {fuzzing.inputs:,} | {fuzzing.read:,} | {len(fuzzing.found)}"
+    rows[f"| {fuzzing.name}", fuzzing.way] = f"| {fuzzing.name} | {fuzzing.way} | {counts} |"
+    order = [(f"| {name}", way) for name in DECODERS for way in (BLIND, GUIDED)]
+    page.write_text(HEAD + "".join(f"{rows[key]}\n" for key in order if key in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Line:
         trouble: what happens.
         seed: of chance.
         share: of the connections that are in trouble.
-        on_connection: told the number of each connection, from 1, before it is made.
+        on_piece: told the number of each piece of what clients send, from 1, before it is passed on.
 
     Attributes:
         troubled: how many connections were in trouble.
@@ -41,13 +41,13 @@ class Line:
         trouble: Trouble | None = None,
         seed: int = 0,
         share: float = 0.5,
-        on_connection: Callable[[int], None] = lambda _number: None,
+        on_piece: Callable[[int], None] = lambda _number: None,
     ) -> None:
         parts = urlsplit(target)
         self._target = (str(parts.hostname), int(parts.port or 80))
-        self._trouble, self._share, self._on_connection = trouble, share, on_connection
+        self._trouble, self._share, self._on_piece = trouble, share, on_piece
         self._chance, self._lock = random.Random(seed), threading.Lock()  # noqa: S311 # no secret
-        self.troubled = self._connections = 0
+        self.troubled = self._pieces = 0
         self.healed = threading.Event()
         line = self
 
@@ -65,10 +65,7 @@ class Line:
 
     def _carry(self, near: socket.socket) -> None:
         with self._lock:
-            self._connections += 1
-            number = self._connections
             draw, cut = self._chance.random(), self._chance.choice(CUT_BYTES)
-        self._on_connection(number)
         trouble = self._trouble if draw < self._share and not self.healed.is_set() else None
         self.troubled += trouble is not None
         if trouble == "drop":
@@ -79,9 +76,19 @@ class Line:
             self._twice(request)
         with socket.create_connection(self._target) as far:
             far.sendall(request)
-            upward = threading.Thread(target=_pump, args=(near, far), daemon=True)
+            upward = threading.Thread(target=self._pump, args=(near, far), daemon=True)
             upward.start()
             self._answer(far, near, trouble, cut)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(PIECE_BYTES):
+                with self._lock:
+                    self._pieces += 1
+                    number = self._pieces
+                self._on_piece(number)
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
 
     def _twice(self, request: bytes) -> None:
         """As by a proxy that repeats what it thinks lost: the server has it once more than the answer is heard."""
@@ -120,13 +127,6 @@ class Line:
         finally:
             self._server.shutdown()
             self._server.server_close()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(PIECE_BYTES):
-            sink.sendall(piece)
-        sink.shutdown(socket.SHUT_WR)
 
 
 def _request(near: socket.socket) -> bytes:

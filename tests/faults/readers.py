@@ -15,7 +15,7 @@ import pandas as pd
 from pipeline.sinks.partitions import has_files
 from pipeline.sinks.views import open_views
 
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.2
 
 Amount = tuple[int, float, float]  # rows, joules, grams
 Shown = Mapping[datetime, Amount]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import EVERY, Act, NewPlace
+from tests.faults.acts import Act, NewPlace, Stories
 from tests.faults.readers import Reader
-from tests.faults.results import Point, tell
+from tests.faults.results import Point, some, tell
 from tests.faults.scenes import Outcome, well
 from tests.faults.victims import Victims
 
@@ -24,7 +24,7 @@ Record = Callable[[str, object], None]
 
 
 def _tell(record: Record, act: Act, fault: str, found: list[str], *, happened: bool = True) -> None:
-    tell(record, Point("A disk that refuses", act.scene.name, fault, not found, happened=happened, reads=1))
+    tell(record, Point("A disk that refuses", act.scene.name, fault, not found, happened=happened))
 
 
 def _of_disk(effects: list[str]) -> list[str]:
@@ -34,13 +34,13 @@ def _of_disk(effects: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(("error", "code"), [("ENOSPC", LATER), ("EROFS", USAGE)])
 def test_a_disk_that_refuses_any_effect_is_said_in_a_line_and_costs_no_figure(
-    error: str, code: int, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
+    error: str, code: int, undisturbed: Stories, place: NewPlace, forks: Victims, record_property: Record
 ) -> None:
     first, act = undisturbed["corrected"][:2]
     own, minute = place(f"refused-{error.lower()}"), 0
     well(first.scene.play(own, forks, minute))
     faults: list[str] = []
-    for name in _of_disk(act.effects)[::EVERY]:  # each run comes as far as the one before, or further
+    for name in some(_of_disk(act.effects)):  # each run comes as far as the one before, or further
         reader, minute = Reader(own.warehouse, first.after, act.after), minute + 1
         ended = act.scene.play(own, forks, minute, named=name, fate=error)
         reader.look(still=True)
@@ -76,13 +76,13 @@ def _leave(folder: Path, free_bytes: int) -> None:
 
 
 def test_a_disk_with_little_room_keeps_what_it_has_and_takes_the_rest_later(
-    small_disk: Path, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
+    small_disk: Path, undisturbed: Stories, place: NewPlace, forks: Victims, record_property: Record
 ) -> None:
     first, act = undisturbed["corrected"][:2]
     own = place(small_disk.parent.name)
     well(first.scene.play(own, forks, 0))
     faults: list[str] = []
-    for minute, pages in enumerate((0, 1, 2, 4, 7, 11, 16, 24, 40), 1):
+    for minute, pages in enumerate(some((0, 1, 2, 4, 7, 11, 16, 24, 40)), 1):
         _leave(small_disk, pages * PAGE_BYTES)
         reader = Reader(own.warehouse, first.after, act.after)
         ended = act.scene.play(own, forks, minute)
@@ -102,7 +102,7 @@ def test_a_disk_with_little_room_keeps_what_it_has_and_takes_the_rest_later(
 
 
 def test_a_disk_that_became_read_only_is_a_matter_for_its_owner(
-    small_disk: Path, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
+    small_disk: Path, undisturbed: Stories, place: NewPlace, forks: Victims, record_property: Record
 ) -> None:
     first, act = undisturbed["corrected"][:2]
     own = place(small_disk.parent.name)

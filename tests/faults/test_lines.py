@@ -1,5 +1,6 @@
 """Lines that drop, delay, reset, truncate, duplicate and slow, and servers killed in mid-run: the same in the end."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,14 +12,16 @@ import pytest
 from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import PrometheusBinary, free_port
 from tests.conftest import WINDOW
-from tests.faults.conftest import Act, NewPlace
+from tests.faults.acts import NewPlace, Stories
 from tests.faults.lines import Line, Trouble
-from tests.faults.results import Point, tell
+from tests.faults.results import Point, some, tell
 from tests.faults.scenes import Outcome, Place, small_fleet, well
 from tests.faults.victims import Ended, Victims
 from tests.sinks.servers import RealStore
 
 PARTLY, LATER = 69, 75
+SIDES = ("source", "store")
+PIECES = (1, 4, 6)  # of a store's: the first question, a write, the look at what came of it
 
 Record = Callable[[str, object], None]
 
@@ -32,12 +35,11 @@ def _assert_said(ended: Ended) -> None:
         assert all("unexpected" not in line for line in ended.errors), ended.errors
 
 
-@pytest.mark.parametrize("trouble", get_args(Trouble))
-@pytest.mark.parametrize("which", ["source", "store"])
+@pytest.mark.parametrize(("which", "trouble"), some(list(itertools.product(SIDES, get_args(Trouble)))))
 def test_a_line_in_trouble_costs_time_and_no_figure(
     which: str,
     trouble: Trouble,
-    undisturbed: dict[str, list[Act]],
+    undisturbed: Stories,
     place: NewPlace,
     forks: Victims,
     record_property: Record,
@@ -89,35 +91,32 @@ def mortal(prometheus_binary: PrometheusBinary, tmp_path: Path) -> Iterator[Call
         server.kill()
 
 
-@pytest.mark.parametrize("connection", [1, 8, 20])
-@pytest.mark.parametrize("which", ["source", "store"])
+@pytest.mark.parametrize(("which", "piece"), some(list(itertools.product(SIDES, PIECES))))
 def test_a_prometheus_killed_in_mid_run_and_started_again_costs_no_figure(
     which: str,
-    connection: int,
-    undisturbed: dict[str, list[Act]],
+    piece: int,
+    undisturbed: Stories,
     place: NewPlace,
     forks: Victims,
     mortal: Callable[[str], RealStore],
     record_property: Record,
 ) -> None:
     act, server = undisturbed["corrected"][0], mortal(which)
-    killed, started = threading.Event(), threading.Event()
+    started = threading.Event()
 
     def strike(number: int) -> None:
-        if number == connection:
-            killed.set()
+        if number == piece:
             server.kill()
             server.start()
             started.set()
 
-    with Line(server.url, on_connection=strike).open() as line:
-        own = _through(place(f"mortal-{which}-{connection}"), which, line)
+    with Line(server.url, on_piece=strike).open() as line:
+        own = _through(place(f"mortal-{which}-{piece}"), which, line)
         ended = act.scene.play(own, forks, 0)
         _assert_said(ended)
-        happened = killed.is_set()
-        assert not happened or started.wait(60)
+        assert started.wait(60)
         well(act.scene.play(own, forks, 1))
         found = Outcome.of(own).differences(act.outcome)
-    fault = f"killed at connection {connection}, started again"
-    tell(record_property, Point(f"The {which} killed", act.scene.name, fault, not found, happened=happened))
+    fault = f"killed at piece {piece} of what it is sent, started again"
+    tell(record_property, Point(f"The {which} killed", act.scene.name, fault, not found))
     assert found == []

@@ -1,5 +1,6 @@
 """A poisoned time series database: hostile names change names alone, hostile numbers their own node alone."""
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -13,18 +14,16 @@ from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from pipeline.sinks.views import open_views
 from tests.conftest import RealClock
-from tests.faults.conftest import NewPlace
+from tests.faults.acts import NewPlace
 from tests.faults.poisoned import POISONS, RENAMINGS, SICK_NODE, TARGETS, Renaming, Variants, renaming
 from tests.faults.readers import TORN
-from tests.faults.results import Point, tell
+from tests.faults.results import Point, some, tell
 from tests.faults.scenes import HOURS, Outcome, Place, Scene, small_fleet
 from tests.faults.victims import Victims
 
 CHECKED = 65
 CEILING_JOULES = 2 * 2000 * 3600  # two sockets of 2 kW for an hour
 COLUMNS = {"node": "node", "namespace": "namespace", "pod": "pod", "workload": "owner"}
-
-pytestmark = pytest.mark.xdist_group("poison")  # one worker: what they read takes longest to make
 
 Record = Callable[[str, object], None]
 
@@ -124,8 +123,7 @@ def test_pods_without_a_name_are_still_counted(backfilled: Callable[[str], tuple
         assert _keyed(nameless)[key] == pytest.approx(numbers, rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("poison", POISONS)
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("target", "poison"), some(list(itertools.product(TARGETS, POISONS))))
 def test_hostile_numbers_stay_with_their_node_and_reach_no_figure(
     target: str, poison: str, backfilled: Callable[[str], tuple[Place, int, str]], record_property: Record
 ) -> None:

@@ -14,9 +14,9 @@ import pytest
 from pipeline.plan import due_hours
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.window import HOUR
-from tests.faults.conftest import Act, NewPlace
+from tests.faults.acts import NewPlace, Stories
 from tests.faults.readers import Reader, state
-from tests.faults.results import Point, tell
+from tests.faults.results import Point, some, tell
 from tests.faults.scenes import HOURS, NOW, Outcome, Scene, published, well
 from tests.faults.victims import Ended, Victims
 
@@ -25,10 +25,10 @@ SETTLE = timedelta(minutes=12)
 STOPPED_SECONDS = 1.0
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", some(range(3)))
 def test_two_runs_at_once_leave_what_one_leaves(
     number: int,
-    undisturbed: dict[str, list[Act]],
+    undisturbed: Stories,
     place: NewPlace,
     forks: Victims,
     more_forks: Victims,
@@ -44,12 +44,12 @@ def test_two_runs_at_once_leave_what_one_leaves(
         ended = [run.result() for run in runs]
     assert [one.code for one in ended] == [0, 0], [one.said for one in ended]
     found = [*reader.faults, *Outcome.of(own).differences(act.outcome)]
-    tell(record_property, Point("Schedulers", act.scene.name, "twice at once", not found, reads=reader.reads))
+    tell(record_property, Point("Schedulers", act.scene.name, "twice at once", not found, beside=True))
     assert found == []
 
 
 def test_a_run_overtakes_a_backfill_that_stands_still_and_both_end_well(
-    undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, more_forks: Victims, record_property: Record
+    undisturbed: Stories, place: NewPlace, forks: Victims, more_forks: Victims, record_property: Record
 ) -> None:
     """The backfill stops in the middle of its second day, whose lock it holds; the run waits for that day alone."""
     act, own = undisturbed["corrected"][0], place("overtaken")
@@ -79,7 +79,7 @@ def _stopped_child(forks: Victims) -> int:
 
 
 def test_a_clock_that_was_ahead_or_goes_back_costs_no_hour(
-    undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
+    undisturbed: Stories, place: NewPlace, forks: Victims, record_property: Record
 ) -> None:
     """Six hours ahead, hours without samples are noted as empty; they are due again, and nothing else has changed."""
     act, own, plain = undisturbed["corrected"][0], place("clock"), Scene("run", "run")
@@ -105,9 +105,7 @@ def test_a_clock_that_was_ahead_or_goes_back_costs_no_hour(
     assert found == []
 
 
-def test_an_hour_is_done_or_hours_says_why_not(
-    undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims
-) -> None:
+def test_an_hour_is_done_or_hours_says_why_not(undisturbed: Stories, place: NewPlace, forks: Victims) -> None:
     """A store that is away: figures stand, publishing does not, and both are said of every hour."""
     act = undisturbed["corrected"][0]
     own = place("away")

@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.demo.servers import RunningServer, free_port, start_victoria_metrics
 from tests.conftest import RealClock
-from tests.faults.conftest import Act, NewPlace
-from tests.faults.results import Point, tell
-from tests.faults.scenes import Outcome, well
+from tests.faults.acts import NewPlace
+from tests.faults.results import KILLED, Point, some, tell
+from tests.faults.scenes import STORIES, Outcome, well
 from tests.faults.victims import Victims
 
 Record = Callable[[str, object], None]
@@ -27,21 +27,21 @@ def victoria(tmp_path_factory: pytest.TempPathFactory, clock: RealClock) -> Iter
 
 
 def test_killed_around_any_write_to_victoria_metrics_the_next_run_ends_the_same(
-    victoria: RunningServer, undisturbed: dict[str, list[Act]], place: NewPlace, forks: Victims, record_property: Record
+    victoria: RunningServer, place: NewPlace, forks: Victims, record_property: Record
 ) -> None:
-    scene = undisturbed["corrected"][0].scene
+    scene = STORIES["corrected"][0]
     calm = replace(place("victoria-calm"), store=victoria.url)
     effects, expected = well(scene.play(calm, forks, 0)).effects, Outcome.of(calm)
     assert expected.samples
     faults: list[str] = []
-    for number, name in enumerate(effects, 1):
-        if name not in ("write to store", "answer of store"):
-            continue
+    of_writes = [n for n, name in enumerate(effects, 1) if name in ("write to store", "answer of store")]
+    for number in some(of_writes):
+        name = effects[number - 1]
         own = replace(place(f"victoria-{number}"), store=victoria.url)
         happened = scene.play(own, forks, 0, last=number).code == -9
         well(scene.play(own, forks, 1))
         found = Outcome.of(own).differences(expected)
-        told = Point("Killed before each effect", "backfill, VictoriaMetrics", f"before {name}", not found)
+        told = Point(KILLED, "backfill, VictoriaMetrics", f"before {name}", not found)
         tell(record_property, told._replace(happened=happened))
         faults += [f"before effect {number} ({name}): {one}" for one in found]
     assert not faults, "\n".join(faults)

@@ -9,7 +9,6 @@ import itertools
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -49,7 +48,7 @@ class Asked:
         last: the number of the effect that something befalls; 0 for none.
         named: or its name.
         fate: what that is: a signal before it, or the error that it fails with; see `Effects`.
-        within_seconds: after which it is killed, wherever it is; 0 for not.
+        delay_seconds: or a death so long after it, wherever the run then is; 0 for not.
         number: what the answer is known by.
     """
 
@@ -61,7 +60,7 @@ class Asked:
     last: int = 0
     named: str = ""
     fate: str = "SIGKILL"
-    within_seconds: float = 0.0
+    delay_seconds: float = 0.0
     number: int = 0
 
 
@@ -127,7 +126,6 @@ def victims(rehearsal: Asked) -> Iterator[Victims]:
 def main() -> None:
     """Fork for every line."""
     configure_logs(logging.WARNING)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     _work(Asked(**json.loads(sys.stdin.readline())))
     gc.freeze()  # pages that are not written to are not copied
     for line in sys.stdin:
@@ -142,13 +140,7 @@ def _forked(asked: Asked) -> Ended:
             os.dup2(said.fileno(), sys.stdout.fileno())
             os.dup2(said.fileno(), sys.stderr.fileno())
             os._exit(_lived(asked, log.fileno()))
-        signal_came = True
-        if asked.within_seconds:
-            signal_came = signal.sigtimedwait({signal.SIGCHLD}, asked.within_seconds) is not None
-        if not signal_came:
-            os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        signal.sigtimedwait({signal.SIGCHLD}, 0)
         texts = []
         for file in (log, said):
             file.seek(0)
@@ -159,11 +151,11 @@ def _forked(asked: Asked) -> Ended:
 
 def _lived(asked: Asked, log: int) -> int:
     """The life of a child: its exit code."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     try:
         settings = load(Path(asked.config), {})
         ports = [urlsplit(store.url).port or 80 for store in settings.remote_write]
-        Effects(Path(settings.warehouse.path), ports, log, asked.last, asked.named, asked.fate).watch()
+        fault = asked.last, asked.named, asked.fate, asked.delay_seconds
+        Effects(Path(settings.warehouse.path), ports, log, *fault).watch()
         report = _work(asked)
         print("\n".join([*report.summary(), *(f"error: {line}" for line in report.error_lines())]))  # noqa: T201 # what the command would say
     except Exception:  # noqa: BLE001 # whatever it is, whoever asked is told

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import httpx
 import numpy as np
 import promql_parser
 import pyarrow as pa
@@ -21,6 +20,7 @@ from pipeline.samples import Block
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import TEAMS
 from pipeline.window import Clock
+from tests.loopback import LOOPBACK
 
 FETCHED = datetime(2026, 10, 1, tzinfo=UTC)
 HOUR = int(datetime(2025, 3, 10, 1, tzinfo=UTC).timestamp())
@@ -50,7 +50,7 @@ def store(prometheus_binary: PrometheusBinary, clock: Clock, tmp_path_factory: p
 
 
 def by_team(address: str, expr: str) -> dict[str, float]:
-    answer = httpx.post(f"{address}/api/v1/query", data={"query": expr, "time": str(HOUR + 60)}).json()
+    answer = LOOPBACK.post(f"{address}/api/v1/query", data={"query": expr, "time": str(HOUR + 60)}).json()
     assert answer["status"] == "success", answer
     return {series["metric"]["team"]: float(series["value"][1]) for series in answer["data"]["result"]}
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline.demo.servers import RunningServer
 from pipeline.errors import SourceMalformed, SourceUnavailable
 from pipeline.job import Job
-from pipeline.refresh import PueRefresh, Refreshed
+from pipeline.refresh import Refreshed
+from pipeline.refresh.pue import PueRefresh
 from pipeline.report import ClusterOutcome, RunReport
 from pipeline.reprice import overtaken, priced_hours, reprice
 from pipeline.run import run

@@ -1,5 +1,6 @@
 """The alerts, run by promtool on samples that are an hour apart and late, and held to their runbook."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -28,7 +29,9 @@ def alerts() -> dict[str, Alert]:
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    """Without a garbage collection: 170 MB at most, and a quarter of its time."""
+    env = os.environ | {"GOGC": "off"}
+    return subprocess.run(["promtool", *arguments], env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.real

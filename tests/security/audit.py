@@ -9,12 +9,14 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = {  # of which groups of pyproject.toml; "" is what the package needs
+    "requirements.lock": ("",), "requirements-dev.lock": ("", "dev"), "requirements-fuzz.lock": ("fuzz",),
+}  # fmt: skip
 ACCEPTED = Path(__file__).with_name("accepted_advisories.toml")
 ENTRY = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+?)(?: ;[^\\]*)? \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
@@ -42,9 +44,10 @@ def wrong(lock: str, direct: set[str]) -> Iterator[str]:
     yield from (f"{name} is a dependency and not locked" for name in sorted(direct - names))
 
 
-def direct(project: Mapping[str, Any], *, dev: bool) -> set[str]:
+def direct(project: Mapping[str, Any], groups: Iterable[str]) -> set[str]:
     """Names of the dependencies that pyproject.toml lists."""
-    listed = [*project["project"]["dependencies"], *(project["dependency-groups"]["dev"] if dev else [])]
+    lists = {"": project["project"]["dependencies"]} | project["dependency-groups"]
+    listed = [entry for group in groups for entry in lists[group]]
     return {re.sub(r"[-_.]+", "-", match[0]).lower() for match in map(NAME.match, listed) if match}
 
 
@@ -71,9 +74,9 @@ def advisories(lock: str) -> list[str] | None:
 def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found = []
-    for lock in LOCKS:
+    for lock, groups in LOCKS.items():
         text = (ROOT / lock).read_text(encoding="utf-8")
-        found += [f"{lock}: {what}" for what in wrong(text, direct(project, dev="dev" in lock))]
+        found += [f"{lock}: {what}" for what in wrong(text, direct(project, groups))]
         known = advisories(lock)
         if known is None:
             print(f"{lock}: pinned and hashed; NOT AUDITED: there is no pip-audit here, or its service does not answer")  # noqa: T201

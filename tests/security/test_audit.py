@@ -1,6 +1,7 @@
 """The audit of `make check`: the locks are whole, and a lock that is not is found out."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -72,5 +73,6 @@ def test_a_vulnerability_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_check_runs_the_audit() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    check = makefile.partition("\ncheck:")[2].partition("\n\n")[0]
-    assert "$(BIN)/python -m tests.security.audit" in check
+    check, locks = (makefile.partition(f"\n{name}:")[2].partition("\n\n")[0] for name in ("check", "locks"))
+    assert re.search(r"\$\(MAKE\) .*\blocks\b", check)
+    assert "$(BIN)/python -m tests.security.audit" in locks

@@ -14,12 +14,12 @@ from pipeline.credentials.exposure import exposed
 from pipeline.demo.servers import RunningServer
 from pipeline.errors import CarbonEtlError, ConfigError
 from pipeline.settings import StoreSettings
+from pipeline.sinks.batches import Batch
 from pipeline.sinks.block_sets import BlockSets
 from pipeline.sinks.locks import held_lock, partition_lock_path, store_lock_path
 from pipeline.sinks.partitions import partition_path
 from pipeline.sinks.views import refresh_database
 from pipeline.sinks.warehouse import Warehouse
-from pipeline.sinks.write_request import Batch
 from pipeline.window import HOUR
 from tests.conftest import SMALL_FLEET_START, RealClock
 from tests.product import Product

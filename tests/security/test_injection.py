@@ -16,11 +16,11 @@ import pytest
 from pipeline.books.export import export
 from pipeline.errors import CarbonEtlError
 from pipeline.settings import StoreSettings
+from pipeline.sinks.batches import Batch
 from pipeline.sinks.block_sets import SAMPLES, BlockSets
 from pipeline.sinks.sql import run_query
 from pipeline.sinks.views import refresh_database
 from pipeline.sinks.warehouse import Warehouse
-from pipeline.sinks.write_request import Batch
 from tests.product import ROOT, Product
 from tests.sinks import rows
 from tests.sinks.rows import CLUSTER, HOURS

@@ -125,7 +125,7 @@ def called(product: Product, *commands: tuple[str, ...], debug: str = "") -> lis
     """Every command, and no secret in any word, file or command line of them."""
     env = ENV | ({"CARBON_ETL_DEBUG": debug} if debug else {})
     with command_lines() as seen:
-        said = [product.call(*command, env=env) for command in commands]
+        said = [product.call(*command, env=env, anew=True) for command in commands]
     for command, one in zip(commands, said, strict=True):
         assert leaked((one.out + one.err).encode(), CORES) == [], (command, one)
     assert leaked(b"\n".join(seen), CORES) == []

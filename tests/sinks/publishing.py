@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from pipeline.settings import HttpSettings, StoreSettings
+from pipeline.sinks.batches import Batch, Sample
 from pipeline.sinks.held import Held
 from pipeline.sinks.publish import PublishReport
 from pipeline.sinks.published_series import Key
 from pipeline.sinks.stores import Store
-from pipeline.sinks.write_request import Batch, Sample
 from pipeline.window import HOUR, Clock, Window, floor_hour
 from tests.sinks.servers import RealStore, real_prometheus, real_victoria
 

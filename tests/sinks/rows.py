@@ -144,3 +144,8 @@ def second_commit() -> tuple[list[HourCommit], DayTables]:
     return complete(HOURS[:3]), DayTables(
         *(pa.concat_tables([getattr(part, name) for part in parts]) for name in columns)
     )
+
+
+def files(root: Path) -> dict[str, tuple[int, int]]:
+    """Every file with what changes when it is written again."""
+    return {str(p.relative_to(root)): (p.stat().st_mtime_ns, p.stat().st_ino) for p in root.rglob("*") if p.is_file()}

@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.loopback import LOOPBACK
+
 READY_WITHIN_SECONDS = 60
 
 
@@ -58,13 +60,13 @@ class RealStore:
     def query(self, expression: str, at_seconds: float) -> dict[str, float]:
         """An instant query: the value of each series, by its label `namespace` ("" where it has none)."""
         params = {"query": expression, "time": f"{at_seconds:.3f}", "nocache": "1"}
-        answer = httpx.get(f"{self.url}/api/v1/query", params=params, trust_env=False)
+        answer = LOOPBACK.get(f"{self.url}/api/v1/query", params=params)
         assert answer.status_code == 200, answer.text
         return {one["metric"].get("namespace", ""): float(one["value"][1]) for one in answer.json()["data"]["result"]}
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(self._ready_url, trust_env=False, timeout=5).status_code == 200
+            return LOOPBACK.get(self._ready_url, timeout=5).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.sinks.batches import Sample
 from pipeline.sinks.differences import Occasion, remainder, stamp_ms
 from pipeline.sinks.held import equal
 from pipeline.sinks.publish import publish
 from pipeline.sinks.published_series import REVISED_SERIES, Key
-from pipeline.sinks.write_request import Sample
 from pipeline.window import HOUR, Clock, to_ms
+from tests.loopback import LOOPBACK
 from tests.sinks.publishing import hour_samples, kinds, last_hours, server_of, store_of, workload
 from tests.sinks.servers import LossyLine, RealStore, real_prometheus
 
@@ -35,7 +35,7 @@ def told(server: RealStore, hours: list[datetime], selector: str = "") -> dict[K
             "time": to_ms(hours[-1] + HOUR) / 1000,
             "nocache": "1",
         }
-        answer = httpx.get(f"{server.url}/api/v1/query", params=params, trust_env=False).raise_for_status()
+        answer = LOOPBACK.get(f"{server.url}/api/v1/query", params=params).raise_for_status()
         for one in answer.json()["data"]["result"]:
             key = (metric, tuple((name, one["metric"][name]) for name in names))
             found.setdefault(key, []).extend((one["metric"]["revision"], float(text)) for _, text in one["values"])

@@ -13,12 +13,12 @@ from pipeline.errors import SchemaError
 from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import publish as publishing
 from pipeline.sinks import rounds
+from pipeline.sinks.batches import Sample
 from pipeline.sinks.differences import stamp_ms
 from pipeline.sinks.horizons import Horizon
 from pipeline.sinks.publish import publish
 from pipeline.sinks.run_numbers import RunNumbers, pipeline_series, write_now
 from pipeline.sinks.stores import Store
-from pipeline.sinks.write_request import Sample
 from pipeline.window import HOUR, Clock, to_ms
 from tests.sinks.publishing import Watched, hour_samples, kinds, last_hours, server_of, store_of, workload
 from tests.sinks.servers import LossyLine, free_port, real_prometheus, real_victoria

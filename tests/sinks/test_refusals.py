@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.sinks import refusals
+from pipeline.sinks.batches import Sample
 from pipeline.sinks.differences import stamp_ms
 from pipeline.sinks.publish import publish
-from pipeline.sinks.write_request import Sample
 from pipeline.window import Clock
 from tests.sinks.publishing import hour_samples, kinds, last_hours, store_of, workload
 from tests.sinks.receivers import Receiver, Stored, all_or_nothing, listening, mimir, thanos

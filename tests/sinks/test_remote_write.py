@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from pipeline.errors import RemoteWriteError
+from pipeline.sinks.batches import Sample
 from pipeline.sinks.remote_write import UnsettledWriteError, send
-from pipeline.sinks.write_request import Sample
 from tests.sinks.servers import free_port, real_prometheus
 from tests.sinks.test_write_request import NOW_MS, body_of
 

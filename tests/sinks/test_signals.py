@@ -1,79 +1,18 @@
-"""Market-based and marginal views: by hand, and against a loop that knows no SQL; totals of one basis only."""
+"""Market-based and marginal views: by hand, and against a loop that knows no SQL."""
 
 import math
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import duckdb
-import pyarrow as pa
 import pytest
 
-from pipeline.errors import ConfigError
 from pipeline.settings.market import SCOPES
-from pipeline.sinks.signals import MACROS
-from pipeline.sinks.sql import run_query
-from pipeline.sinks.teams import TABLE_MACROS
-from pipeline.sinks.views import DATABASE, refresh_database
-from pipeline.sinks.warehouse import Warehouse
-from pipeline.tables import APPEND_ONLY_TABLES, EMISSIONS_KEY
+from pipeline.tables import EMISSIONS_KEY
 from tests.sinks import rows
-from tests.sinks.rows import CLUSTER, DAY, HOURS
-
-FETCHED = datetime(2026, 11, 2, tzinfo=UTC)
-FIVE = timedelta(minutes=5)
-Row = dict[str, Any]
-
-
-def store(root: Path, table: str, *lines: Row, fetched: datetime = FETCHED) -> None:
-    schema = APPEND_ONLY_TABLES[table]
-    told = [dict.fromkeys(schema.names) | {"fetched_utc": fetched} | line for line in lines]
-    Warehouse(root).append(table, pa.Table.from_pylist(told, schema), "run-1", DAY)
-
-
-def line(g_per_kwh: float, share: float | None, minutes: tuple[int, int] = (0, 24 * 60), **columns: object) -> Row:
-    """A contract, or with share None the residual mix, from and to a minute of the day."""
-    start, end = (HOURS[0] + timedelta(minutes=m) for m in minutes)
-    return {
-        "cluster": CLUSTER, "start_utc": start, "end_utc": end, "g_per_kwh": g_per_kwh, "share_ratio": share,
-        "instrument": "residual mix" if share is None else "PPA", "factor_type": "direct",
-    } | columns  # fmt: skip
-
-
-def rate(g_per_kwh: float | None, minutes: tuple[int, int], **columns: object) -> Row:
-    """A marginal vintage of WattTime, from and to a minute of the day."""
-    start, end = (HOURS[0] + timedelta(minutes=m) for m in minutes)
-    return {
-        "zone": "DE_NORTH", "start_utc": start, "end_utc": end, "carbon_intensity_g_per_kwh": g_per_kwh,
-        "provider": "watttime", "signal": "marginal", "factor_type": "direct", "basis": "unknown",
-        "quality": "measured", "updated_utc": None, "fetched_utc": FETCHED,
-    } | columns  # fmt: skip
-
-
-ZONE = {"cluster": CLUSTER, "signal": "marginal", "provider": "watttime", "zone": "DE_NORTH", "factor_type": "direct"}
-
-
-def used(root: Path, *emissions: Row) -> None:
-    """Commit these rows; node_energy is not looked at here."""
-    hours = sorted({row["hour_utc"] for row in emissions})
-    nodes = {}
-    for row in emissions:
-        sums = nodes.setdefault(
-            (row["hour_utc"], row["node"], row["component"]), dict.fromkeys(("workload", "idle"), 0.0)
-        )
-        sums[row["kind"]] += row["energy_joules"]
-    metered = [
-        rows.metered(hour, sums["workload"], 0.0, sums["idle"], node=node, component=component)
-        for (hour, node, component), sums in nodes.items()
-    ]
-    rows.commit(Warehouse(root), rows.complete(hours), rows.tables(list(emissions), metered))
-
-
-def view(root: Path, name: str) -> list[Row]:
-    answer: list[Row] = run_query(root, f"from {name} order by all").to_pylist()
-    return answer
+from tests.sinks.priced import FETCHED, FIVE, ZONE, Row, line, random_day, rate, store, used, view
+from tests.sinks.rows import CLUSTER, HOURS
 
 
 def test_a_contract_for_a_part_and_the_residual_mix_for_the_rest(tmp_path: Path) -> None:
@@ -240,35 +179,6 @@ def marginal_figure(rates: list[Row], moment: datetime) -> float | None:
     return None if newest is None else newest["carbon_intensity_g_per_kwh"]
 
 
-def random_day(dice: random.Random) -> tuple[list[Row], list[Row], list[Row]]:
-    """Emissions of six hours in steps of several lengths, market lines and marginal vintages with any edges."""
-
-    def span(longest: int) -> tuple[int, int]:
-        start = dice.randrange(-20, 80) * 5
-        return start, start + 5 * dice.randint(1, longest)
-
-    emissions = []
-    for hour in HOURS[:6]:
-        for pod in range(3):
-            count = dice.choice((1, 2, 4, 12))
-            steps = [dice.choice((0.0, dice.uniform(1, 1e6))) for _ in range(count)]
-            emissions.append(rows.pod(hour, f"p{pod}", math.fsum(steps), step_joules=None if count == 1 else steps))
-    lines, at = [], -120
-    while at < 400:  # contracts that follow each other, sometimes with a hole
-        until = at + 5 * dice.randint(1, 40)
-        lines.append(line(dice.uniform(0, 300), dice.choice((0.3, 1.0)), (at, until)))
-        lines.append(line(dice.uniform(0, 300), 0.6, (at, until), zone="DE"))
-        at = until + 5 * dice.choice((0, 0, 3))
-    lines.append(line(dice.uniform(300, 900), None, (0, 5 * dice.randint(1, 60))))
-    lines.append(line(dice.uniform(300, 900), None, (60, 5 * dice.randint(13, 60)), zone="DE"))
-    rates = [
-        rate(dice.choice((None, *[dice.uniform(0, 900)] * 5)), span(20), fetched_utc=FETCHED + n * FIVE)
-        for n in range(40)
-    ]
-    emissions.append(rows.pod(HOURS[7], "late", 1e6))  # where the last of both lines has ended
-    return emissions, lines, rates
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_both_views_agree_with_a_plain_loop_and_lose_no_energy(tmp_path: Path, seed: int) -> None:
     emissions, lines, rates = random_day(random.Random(seed))  # noqa: S311 # a repeatable case, no secret
@@ -293,110 +203,3 @@ def test_both_views_agree_with_a_plain_loop_and_lose_no_energy(tmp_path: Path, s
             nulls += grams is None
             assert found[f"{signal}_emissions_gco2e"] == (None if grams is None else pytest.approx(grams, rel=1e-9))
     assert 0 < nulls < 2 * len(emissions)
-
-
-def test_workloads_and_idle_add_up_to_the_metered_energy_at_the_signals_price(tmp_path: Path) -> None:
-    used(tmp_path, rows.pod(HOURS[0], "a", 1e6), rows.pod(HOURS[0], "b", 2e6), rows.emission(HOURS[0], "idle", 4e6))
-    store(tmp_path, "market_factors", line(20, 0.5), line(620, None))
-    grams = math.fsum(row["market_emissions_gco2e"] for row in view(tmp_path, "emissions_market"))
-    assert grams == pytest.approx(7e6 / 3.6e6 * 1.5 * 320, rel=1e-12)
-
-
-def test_the_database_gives_the_same_in_a_session_of_any_zone(tmp_path: Path) -> None:
-    emissions, lines, rates = random_day(random.Random(3))  # noqa: S311 # a repeatable case, no secret
-    used(tmp_path, *emissions)
-    store(tmp_path, "market_factors", *lines)
-    store(tmp_path, "intensity", *rates)
-    store(tmp_path, "cluster_zones", ZONE)
-    refresh_database(tmp_path)
-    with duckdb.connect(str(tmp_path / DATABASE), read_only=True) as connection:
-        for zone in ("UTC", "Asia/Kathmandu", "America/St_Johns"):
-            connection.execute(f"set TimeZone = '{zone}'")
-            for name in ("emissions_market", "emissions_marginal"):
-                grams = f"{name.removeprefix('emissions_')}_emissions_gco2e"
-                query = f"select {grams} from {name} order by hour_utc, pod"
-                assert connection.sql(query).fetchall() == [
-                    (row[grams],) for row in run_query(tmp_path, f"from {name} order by hour_utc, pod").to_pylist()
-                ]
-
-
-def mixed(root: Path) -> None:
-    """Lifecycle in the first hour, direct in the third, and rows without a figure between."""
-    nothing = {"carbon_intensity_g_per_kwh": None, "intensity_factor_type": None, "intensity_quality": "missing"}
-    used(
-        root,
-        rows.pod(HOURS[0], "web", 3.6e6),
-        rows.pod(HOURS[1], "web", 3.6e6, **nothing),
-        rows.pod(HOURS[2], "web", 3.6e6, intensity_factor_type="direct"),
-    )
-
-
-TOTAL = "select total_gco2e(emissions_gco2e, intensity_factor_type, cluster, hour_utc) as grams from emissions"
-
-
-def test_a_total_over_two_factor_types_is_refused_with_its_rows_and_the_remedy(tmp_path: Path) -> None:
-    mixed(tmp_path)
-    with pytest.raises(ConfigError) as refusal:
-        run_query(tmp_path, TOTAL)
-    assert str(refusal.value).endswith(
-        "no total of grams by direct (cluster prod-eu from 2026-11-01T02:00Z on) and by lifecycle "
-        "(cluster prod-eu from 2026-11-01T00:00Z on) factors: group or filter by factor type, or restate with "
-        "carbon-etl reprice --since 2026-11-01T00:00Z"
-    )
-
-
-def test_a_total_of_one_factor_type_or_of_each_is_given_and_rows_without_a_figure_do_not_count(tmp_path: Path) -> None:
-    mixed(tmp_path)
-    until = f"{TOTAL} where hour_utc < timestamptz '2026-11-01 02:00:00Z'"
-    assert run_query(tmp_path, until).to_pylist() == [{"grams": 150}]
-    each = run_query(tmp_path, f"{TOTAL} group by intensity_factor_type order by all").to_pylist()
-    assert each == [{"grams": 150}, {"grams": 150}, {"grams": None}]
-    assert run_query(tmp_path, f"{TOTAL} where false").to_pylist() == [{"grams": None}]
-
-
-def test_signals_that_are_put_together_by_hand_are_refused_by_their_scope(tmp_path: Path) -> None:
-    used(tmp_path, rows.pod(HOURS[0], "web", 3.6e6))
-    store(tmp_path, "market_factors", line(5, 1))
-    text = """select total_gco2e(grams, scope, cluster, hour_utc) from (
-        select cluster, hour_utc, emissions_gco2e as grams, scope_of('average', intensity_factor_type) as scope
-        from emissions union all select cluster, hour_utc, market_emissions_gco2e, scope from emissions_market)"""
-    with pytest.raises(ConfigError, match=r"scope 2, location-based, plus upstream .* and by scope 2, market-based"):
-        run_query(tmp_path, text)
-
-
-def test_every_scope_has_its_name_in_sql_and_no_other(tmp_path: Path) -> None:
-    for (signal, factors), name in SCOPES.items():
-        assert run_query(tmp_path, f"select scope_of('{signal}', '{factors}') as s").to_pylist() == [{"s": name}]
-    assert run_query(tmp_path, "select scope_of('average', null) as s, scope_of('x', 'direct') as t").to_pylist() == [
-        {"s": None, "t": None}
-    ]
-
-
-def test_a_share_of_energy_is_none_of_no_energy(tmp_path: Path) -> None:
-    used(tmp_path, rows.pod(HOURS[0], "web", 3e6, intensity_basis="production"), rows.pod(HOURS[0], "db", 1e6))
-    text = "select energy_share(energy_joules, intensity_basis = '{}') as share from emissions where {}"
-    asked = [("production", "true", 0.75), ("consumption", "true", 0.25), ("unknown", "true", 0), ("x", "false", None)]
-    for basis, condition, share in asked:
-        assert run_query(tmp_path, text.format(basis, condition)).to_pylist() == [{"share": share}]
-
-
-def test_the_utc_day_of_a_moment_is_the_same_in_every_session(tmp_path: Path) -> None:
-    used(tmp_path, rows.pod(HOURS[0], "web", 3e6), rows.pod(HOURS[23], "web", 3e6))
-    refresh_database(tmp_path)
-    with duckdb.connect(str(tmp_path / DATABASE), read_only=True) as connection:
-        for zone in ("UTC", "America/New_York", "Asia/Kolkata"):
-            connection.execute(f"set TimeZone = '{zone}'")
-            days = connection.sql("select distinct utc_time(hour_utc)::date = date from emissions").fetchall()
-            assert days == [(True,)]
-            rolled = connection.sql("select utc_time(date_utc) = date from emissions_daily").fetchall()
-            assert rolled == [(True,)]
-
-
-def test_macros_are_in_the_database_too(tmp_path: Path) -> None:
-    mixed(tmp_path)
-    refresh_database(tmp_path)
-    with duckdb.connect(str(tmp_path / DATABASE), read_only=True) as connection:
-        named = connection.sql("select function_name from duckdb_functions() where not internal").fetchall()
-        assert {name for (name,) in named} == {name.partition("(")[0] for name in MACROS | TABLE_MACROS}
-        with pytest.raises(duckdb.InvalidInputException, match="no total of grams"):
-            connection.sql(TOTAL).fetchall()

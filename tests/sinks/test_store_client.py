@@ -9,9 +9,9 @@ import pytest
 from pipeline.demo.servers import PrometheusBinary, RunningServer
 from pipeline.errors import ConfigError, RemoteWriteError
 from pipeline.settings import HttpSettings, StoreSettings
+from pipeline.sinks.batches import Batch, Sample
 from pipeline.sinks.store_client import check
 from pipeline.sinks.stores import Store
-from pipeline.sinks.write_request import Batch, Sample
 from pipeline.window import HOUR, Window, to_ms
 from tests.certificates import Authority, Pair
 from tests.conftest import RealClock

@@ -15,10 +15,10 @@ import pytest
 from pipeline.errors import ConfigError, RemoteWriteError
 from pipeline.settings import HttpSettings, StoreSettings
 from pipeline.sinks import horizons
+from pipeline.sinks.batches import Batch, Sample
 from pipeline.sinks.held import equal
 from pipeline.sinks.remote_write import UnsettledWriteError
 from pipeline.sinks.stores import Store
-from pipeline.sinks.write_request import Batch, Sample
 from pipeline.window import Clock, Window, floor_hour, to_ms
 from tests.sinks.servers import free_port, real_prometheus, real_victoria
 

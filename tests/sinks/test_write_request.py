@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RemoteWriteError
-from pipeline.sinks.write_request import Batch, Labels, Sample, encode, write_request
+from pipeline.sinks.batches import Batch, Labels, Sample
+from pipeline.sinks.write_request import encode, write_request
 
 NOW_MS = 1_795_000_000_000
 

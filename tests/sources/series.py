@@ -4,10 +4,10 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
 import pyarrow as pa
 
 from pipeline.samples import Block, Transport
+from tests.loopback import LOOPBACK
 
 Series = Mapping[str, list[tuple[int, float]]]
 ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
@@ -39,7 +39,7 @@ def push(url: str, series: Series) -> None:
     """Import the same into a VictoriaMetrics and make it readable."""
     text = "\n".join(f"{one} {value!r} {ms}" for one, samples in series.items() for ms, value in samples)
     for path, body in (("/api/v1/import/prometheus", text), ("/internal/force_flush", "")):
-        assert httpx.post(url + path, content=body.encode(), trust_env=False).status_code < 300
+        assert LOOPBACK.post(url + path, content=body.encode()).status_code < 300
 
 
 def read_back(

@@ -1,6 +1,6 @@
 """Hours read together, and nodes folded some at a time: each gets what it would have got alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -104,6 +104,34 @@ def test_a_slab_is_filled_with_what_will_be_asked_for_each_once(concurrency: int
     assert (slab.selectors, slab.samples) == (["m", "n", "o"], 6)
     assert said(slab, 0, 100) == said(store, 0, 100)
     assert len(store.asked) == 4
+
+
+class Together(Store):
+    """A store that may be asked for several selectors at once, and says how often it was."""
+
+    def __init__(self, series: Series, *, able: bool) -> None:
+        super().__init__(series)
+        self.able, self.together_asked = able, list[Sequence[str]]()
+
+    def together(self, selectors: Sequence[str], start_ms: int, end_ms: int) -> list[list[Block]] | None:
+        self.together_asked.append(selectors)
+        return [list(Store(self.series).blocks(one, start_ms, end_ms)) for one in selectors] if self.able else None
+
+
+@pytest.mark.parametrize(("able", "alone"), [(True, []), (False, ["m", "n"])])
+def test_what_one_request_answers_is_asked_for_once_and_otherwise_one_by_one(
+    able: bool,  # noqa: FBT001 # drawn
+    alone: list[str],
+) -> None:
+    store = Together({("a", "x"): [(5, 1.0), (50, 2.0)]}, able=able)
+    slab = Slab(store, 0, 100)
+    slab.fill(["m", "n", "m"], 1)
+    assert ([one for one, _, _ in store.asked], store.together_asked) == (alone, [["m", "n"]])
+    assert (slab.selectors, slab.samples) == (["m", "n"], 4)
+    assert said(slab, 0, 100) == said(Store(store.series), 0, 100)
+    slab.fill(["m", "o"], 1)
+    assert [one for one, _, _ in store.asked] == [*alone, "o"], "one selector is a request of its own"
+    assert len(store.together_asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """GPU boards made by hand: labels and (second, value) pairs as dcgm-exporter shows them, folded like the product."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from pipeline.demo.meters import DcgmMeter, GpuSpec, Meters
+from pipeline.demo.spec import FleetSpec
 from pipeline.sources.meters import dcgm
 from pipeline.transforms.coverage import Presence
 from pipeline.transforms.energy import Energy, book
@@ -12,10 +15,13 @@ from pipeline.transforms.gpus import FoldedGpus, fold_boards
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import Window
 from tests.transforms.exposed import GAP_MS, Exposed
-from tests.transforms.made import Points, unowned, window_of
+from tests.transforms.made import Points, line, scrapes, unowned, window_of
 
 ENERGY, POWER, ACTIVITY = dcgm.ENERGY[0], dcgm.POWER[0], dcgm.ACTIVITY[0]
 BOARD = {"UUID": "GPU-a", "Hostname": "n1", "instance": "10.0.0.1:9400", "job": "dcgm"}
+AT = scrapes("09:45", "12:15")
+LIFE_JOULES = 9_817_723.0  # what a board's counter holds long after its driver was loaded
+STEADY = line(100, AT, LIFE_JOULES)
 
 
 class Boards(Exposed):
@@ -64,3 +70,9 @@ def by_pod(energy: Energy) -> dict[str, float]:
     rows: Sequence[dict[str, object]] = energy.rows.to_pylist()
     named = {"workload": "pod", "idle": "kind", "system": "kind"}
     return {str(row[named[str(row["kind"])]]): float(str(row["energy_joules"])) for row in rows}
+
+
+def spec_of(meter: DcgmMeter, seed: int, *boards: GpuSpec) -> FleetSpec:
+    """One node with these boards, three hours of it, to simulate."""
+    start = datetime(2026, 11, 3, 22, tzinfo=UTC)
+    return FleetSpec(seed, start, 3, sockets=(1,), pods_per_node=1, meters=(Meters(dcgm=meter),), gpus=(boards,))

@@ -15,7 +15,7 @@ from pipeline.demo.transport import FleetTransport
 from pipeline.samples import Transport
 from pipeline.transforms.energy import Energy
 from tests.transforms.made import Points, clock, joules, line, only, where
-from tests.transforms.test_legacy import KINDS, SEEN, START_UTC, Made, OnlyTotals, folded_energy, machine, restarted
+from tests.transforms.made_legacy import KINDS, SEEN, START_UTC, Made, OnlyTotals, folded_energy, machine, restarted
 
 SYSTEM = {"system_processes": "system", "kernel_processes": "kernel"}
 

@@ -21,8 +21,7 @@ from pipeline.window import HOUR, Window
 from tests.test_additivity import QUICK, pieces
 from tests.transforms.exposed import GAP_MS
 from tests.transforms.made import Points, clock, differences, joined, only, scrapes, unowned, where
-from tests.transforms.made_gpus import POWER, Boards, cut
-from tests.transforms.test_gpus import spec_of
+from tests.transforms.made_gpus import POWER, Boards, cut, spec_of
 
 AT = scrapes("09:45", "12:15")
 HELD, FREE = 300.0, 50.0

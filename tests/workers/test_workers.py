@@ -7,15 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from distributed import LocalCluster
 
@@ -28,7 +26,6 @@ from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, st
 from pipeline.engines.dask_cluster import attempt
 from pipeline.errors import ConfigError, SourceUnavailable, StoreFull
 from pipeline.job import Job, Workers
-from pipeline.report import ClusterOutcome, RunReport
 from pipeline.run import run
 from pipeline.sinks.sql import run_query
 from pipeline.sinks.warehouse import Warehouse
@@ -38,31 +35,25 @@ from pipeline.window import HOUR, Window
 from tests.clocks import FixedClock
 from tests.conftest import RealClock
 from tests.product import Product, Said
+from tests.workers.courses import (
+    LAST_DAY,
+    LONG,
+    NOW,
+    SHORT,
+    START,
+    WHOLE_DAY,
+    Course,
+    assert_equal,
+    assert_same_course,
+    backfill,
+    configured,
+    course,
+    done,
+    figures,
+    told,
+)
+from tests.workers.groups import ctrl_c, ended, kill, started, terminate, until_a_day_is_committed
 from tests.workers.worker_traps import CLUSTER, Kill, Refuse
-
-START = datetime(2026, 11, 1, 22, tzinfo=UTC)
-LONG = Window(START, START + 27 * HOUR)  # two hours, a whole day, one hour
-SHORT = Window(START, START + 4 * HOUR)  # two hours of each of two days
-FIRST_DAY, WHOLE_DAY, LAST_DAY = "2026-11-01", "2026-11-02", "2026-11-03"
-NOW = LONG.end + timedelta(hours=1)
-TABLES = {
-    "emissions": "select * exclude (run_id) from emissions order by all",
-    "node_energy": "select * exclude (run_id) from node_energy order by all",
-    "processes": "select * exclude (run_id) from processes order by all",
-    "quarantine": "select * exclude (run_id, written_date) from quarantine order by all",
-    "hours": "select hour_utc, state, revision, reason from hours where store is null order by all",
-    "revisions": "select * exclude (run_id, written_utc, written_date) from revisions order by all",
-}
-
-Figures = dict[str, pa.Table]
-
-
-@dataclass(frozen=True)
-class Course:
-    """Two backfills: what the tables held after each, and what each told of the cluster."""
-
-    figures: tuple[Figures, Figures]
-    told: tuple[dict[str, object], dict[str, object]]
 
 
 @pytest.fixture(scope="module")
@@ -82,84 +73,6 @@ def prometheus(
 def plain(prometheus: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> dict[Window, Course]:
     """Both windows done by one process."""
     return {window: course(prometheus, tmp_path_factory.mktemp("plain"), Workers(), window) for window in (LONG, SHORT)}
-
-
-def backfill(window: Window, *more: str) -> tuple[str, ...]:
-    """The command line."""
-    return ("backfill", "--start", f"{window.start:%FT%H:%MZ}", "--end", f"{window.end:%FT%H:%MZ}", "--json", *more)
-
-
-def configured(server: RunningServer, folder: Path, more: str = "") -> Path:
-    """A configuration whose grid has another figure each hour."""
-    lines = ["zone,start_utc,end_utc,carbon_intensity_g_per_kwh"]
-    for index, hour in enumerate(LONG.hours()):
-        lines.append(f"XX,{hour.isoformat()},{(hour + HOUR).isoformat()},{100 + 3.5 * index}")
-    (folder / "grid.csv").write_text("\n".join(lines) + "\n")
-    config = folder / "carbon-etl.toml"
-    config.write_text(f"""
-[warehouse]
-path = "{folder / "warehouse"}"
-[[clusters]]
-name = "{CLUSTER}"
-prometheus_url = "{server.url}"
-grid_zone = "XX"
-pue = 1.25
-[intensity]
-providers = ["csv"]
-csv = {{ path = "{folder / "grid.csv"}" }}
-[http]
-retry_seconds = 0
-{more}""")
-    return config
-
-
-def change_the_grid(folder: Path) -> None:
-    """Another figure for an hour of each day."""
-    text = (folder / "grid.csv").read_text()
-    for old, new in ((",103.5", ",203.5"), (",107.0", ",50.0"), (",191.0", ",1.0")):
-        assert old in text
-        text = text.replace(old, new)
-    (folder / "grid.csv").write_text(text)
-
-
-def done(config: Path, workers: Workers, window: Window = SHORT, now: datetime = NOW, **more: object) -> RunReport:
-    job = Job(load(config, {}), SystemEnvironment(), FixedClock(now), workers=workers, **more)  # type: ignore[arg-type]
-    return run(job, [CLUSTER], window)
-
-
-def course(server: RunningServer, folder: Path, workers: Workers, window: Window) -> Course:
-    """A first backfill, and one after the grid's figures changed."""
-    config = configured(server, folder)
-    first = done(config, workers, window)
-    assert (first.exit_code, first.clusters[0].states) == (0, {"complete": window.hour_count}), first.summary()
-    before = figures(folder)
-    change_the_grid(folder)
-    second = done(config, workers, window, NOW + timedelta(minutes=5))
-    changed = 3 if window == LONG else 2
-    assert (second.exit_code, second.clusters[0].hours_rewritten) == (0, changed), second.summary()
-    return Course((before, figures(folder)), (told(first.clusters[0]), told(second.clusters[0])))
-
-
-def figures(folder: Path) -> Figures:
-    return {name: run_query(folder / "warehouse", query) for name, query in TABLES.items()}
-
-
-def told(outcome: ClusterOutcome) -> dict[str, object]:
-    return {name: value for name, value in vars(outcome).items() if name != "stores"}
-
-
-def assert_equal(mine: Figures, theirs: Figures) -> None:
-    """Cell by cell, every digit: nothing may depend on who ended first."""
-    for name in TABLES:
-        assert mine[name].equals(theirs[name]), name
-    assert mine["emissions"].num_rows > 40
-
-
-def assert_same_course(mine: Course, theirs: Course) -> None:
-    for before, after in zip(mine.figures, theirs.figures, strict=True):
-        assert_equal(before, after)
-    assert mine.figures[1]["revisions"].num_rows > 10
-    assert mine.told == theirs.told
 
 
 # --- the same figures
@@ -302,59 +215,6 @@ def product(prometheus: RunningServer, tmp_path: Path) -> Product:
     made = Product(tmp_path, prometheus.url)
     configured(prometheus, tmp_path)
     return made
-
-
-@contextmanager
-def started(product: Product, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """The command as the leader of its own group, as a terminal starts it; nothing of the group stays."""
-    command = [sys.executable, "-m", "pipeline", *arguments]
-    env = os.environ | {"CARBON_ETL_CONFIG": str(product.config)}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, cwd=Path(__file__).parents[2], env=env, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def until_a_day_is_committed(process: subprocess.Popen[str]) -> list[str]:
-    """The lines of its log up to the first day that ended."""
-    assert process.stderr is not None
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if "day committed" in line:
-            return lines
-    raise AssertionError(f"no day was committed: {lines}")
-
-
-def ended(process: subprocess.Popen[str], seconds: float = 60.0) -> bool:
-    """Whether every process of the group is gone by then."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(ChildProcessError):
-            process.poll()
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def ctrl_c(process: subprocess.Popen[str]) -> None:
-    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process of the group
-
-
-def terminate(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
 
 
 @pytest.mark.parametrize(

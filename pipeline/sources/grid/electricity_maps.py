@@ -144,7 +144,8 @@ class ElectricityMaps:
             start, value = _start_and_value(row)
             end, updated, method = start + self._step, _updated(row), row.get("estimationMethod")
             quality = _quality(row, start, end, updated, payload.fetched_utc)
-            yield Step(start, end, value, quality, updated, None if method is None else str(method))
+            told = None if method is None else first_line(str(method).encode(errors="replace"))  # half a surrogate
+            yield Step(start, end, value, quality, updated, told)
 
 
 def _quality(

@@ -6,7 +6,7 @@ time-outs are replaced (its default never times out, and a POST is never retried
 `selectors`, because the library splices them in raw.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from prometheus_api_client import PrometheusConnect
@@ -78,6 +78,10 @@ class PrometheusServer:
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
         """Raw samples with `start_ms <= stamp <= end_ms`, in as many requests as the server wants."""
         return self._splitting.blocks(self._raw.blocks, selector, start_ms, end_ms)
+
+    def together(self, _selectors: Sequence[str], _start_ms: int, _end_ms: int) -> list[list[Block]] | None:
+        """See `samples.Several`: an instant query asks for one."""
+        return None
 
     def vector(self, query: str, at_ms: int) -> list[tuple[Labels, float]]:
         """The answer of an instant query that yields one value a series."""

@@ -1,17 +1,17 @@
 """A server whose raw samples come in the fastest way that it offers; everything else is the query API's."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from pipeline.errors import SourceRejected, SourceUnavailable
+from pipeline.errors import SourceError, SourceRejected, SourceUnavailable
 from pipeline.samples import Block
 from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.access import Access
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.export import Export
 from pipeline.sources.prometheus.external_labels import external_labels, queries
-from pipeline.sources.prometheus.limits import RawSession
+from pipeline.sources.prometheus.limits import RawSession, limit_of
 from pipeline.sources.prometheus.raw_query import whole_only
 from pipeline.sources.prometheus.remote_read import RemoteRead
 from pipeline.sources.prometheus.session import BYTES_PER_MB
@@ -32,7 +32,11 @@ class Choice(NamedTuple):
 
 
 class BulkServer(PrometheusServer):
-    """A `PrometheusServer` that reads `blocks` by remote read or by export, where the server has one of them."""
+    """A `PrometheusServer` that reads `blocks` by remote read or by export, where the server has one of them.
+
+    Attributes:
+        one_by_one: whether selectors are not asked for together: never, or no more since that was refused.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class BulkServer(PrometheusServer):
     ) -> None:
         super().__init__(endpoint, http, env, clock, on_warning)
         self._wanted = endpoint.transport
+        self.one_by_one = False
         most_bytes = http.max_response_mb * BYTES_PER_MB
         session = RawSession(
             clock, http.timeout_seconds, most_bytes, whole_only(self.url, on_warning), Access.of(endpoint, env)
@@ -63,6 +68,21 @@ class BulkServer(PrometheusServer):
         if self.choice.transport == EXPORT:
             return self._export_splitting.blocks(self._export.blocks, selector, start_ms, end_ms)
         return super().blocks(selector, start_ms, end_ms)
+
+    def together(self, selectors: Sequence[str], start_ms: int, end_ms: int) -> list[list[Block]] | None:
+        """See `samples.Several`: by remote read, where the server gives that much at once."""
+        if self.one_by_one or self.choice.transport != REMOTE_READ:
+            return None
+        found: list[list[Block]] = [[] for _ in selectors]
+        try:
+            for number, block in self._remote.answers(selectors, start_ms, end_ms):
+                found[number].append(block)
+        except SourceError as error:
+            if isinstance(error, SourceUnavailable) and limit_of(error) is None:
+                raise
+            self.one_by_one = True  # which of them it refuses, and what part of that it gives, each tells by itself
+            return None
+        return found
 
     @cached_property
     def choice(self) -> Choice:

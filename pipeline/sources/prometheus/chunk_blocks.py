@@ -76,10 +76,11 @@ class Decoded(NamedTuple):
     foreign: Int64s
     contradictory: Int64s
 
-    @property
-    def samples(self) -> tuple[Int64s, Int64s, Floats]:
-        """As a block has them."""
-        return self.offsets, self.stamps_ms, self.values
+    def samples(self, own: slice) -> tuple[Int64s, Int64s, Floats]:
+        """Those of neighbours among `series`, as a block has them."""
+        offsets = self.offsets[own.start : own.stop + 1]
+        inside = slice(offsets[0], offsets[-1])
+        return offsets - offsets[0], self.stamps_ms[inside], self.values[inside]
 
     @property
     def last_ms(self) -> list[int]:

@@ -17,6 +17,7 @@ from pipeline.sources.prometheus.kernels import Kernels
 APART_MS = (1 << 63) - 1
 
 Labels = dict[str, str | None]
+ByQuery = dict[int, list[Labels]]
 
 
 @dataclass
@@ -25,13 +26,20 @@ class Given:
 
     Attributes:
         last_ms: last stamp that was given, by the digest of its series; `APART_MS` for one of those below.
-        foreign: labels of series with chunks that are no float XOR.
+        foreign: labels of series with chunks that are no float XOR, by the number of their query.
         contradictory: labels of those with two values at one stamp.
     """
 
     last_ms: dict[int, int] = field(default_factory=dict)
-    foreign: list[Labels] = field(default_factory=list)
-    contradictory: list[Labels] = field(default_factory=list)
+    foreign: ByQuery = field(default_factory=dict)
+    contradictory: ByQuery = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Block):
+    """Series of one query, by its number."""
+
+    query: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class ChunkStream:
     queries: Sequence[Query]
     kernels: Kernels
 
-    def blocks(self, batches: Iterable[bytes], given: Given) -> Iterator[Block]:
+    def blocks(self, batches: Iterable[bytes], given: Given) -> Iterator[Answer]:
         """Blocks of what was not given before; what is to be read in another way goes into `given`.
 
         An answer may be cut into batches anywhere. What is in one of them is decoded together. A series that comes
@@ -67,7 +75,7 @@ class ChunkStream:
 
     def _part(
         self, content: bytes, seen: dict[int, int], given: Given, *, whole: bool
-    ) -> Generator[Block, None, bytes]:
+    ) -> Generator[Answer, None, bytes]:
         """The series that end in `content`; what is left of it belongs to the next."""
         frames = read_frames(content, self.kernels.cut, self.kernels.lay)
         end = int(frames.ends[-1]) if len(frames.ends) else 0
@@ -81,7 +89,7 @@ class ChunkStream:
             yield from self._series(parts, keys[: len(parts.starts)], seen, given)
         return content[frames.heads[held] :] if held < len(frames.heads) else content[end:]
 
-    def _series(self, parts: Parts, keys: list[bytes], seen: dict[int, int], given: Given) -> Iterator[Block]:
+    def _series(self, parts: Parts, keys: list[bytes], seen: dict[int, int], given: Given) -> Iterator[Answer]:
         distinct = dict.fromkeys(keys)
         series = firsts = np.arange(len(keys))
         if len(distinct) < len(keys):
@@ -94,17 +102,22 @@ class ChunkStream:
             (self.start_ms, self.end_ms), self.kernels.decode, self.kernels.keep,
         )  # fmt: skip
         found = _new(found, digests, seen, given)
-        if len(found.series):
-            yield Block(self._labels(parts, firsts[found.series]).drop_columns([NAME]), *found.samples)
-        given.foreign += self._labels(parts, firsts[found.foreign]).to_pylist()
-        given.contradictory += self._labels(parts, firsts[found.contradictory]).to_pylist()
+        for query, own, labels in self._by_query(parts, firsts[found.series]):
+            yield Answer(labels.drop_columns([NAME]), *found.samples(own), query)
+        for rows, apart in ((found.foreign, given.foreign), (found.contradictory, given.contradictory)):
+            for query, _, labels in self._by_query(parts, firsts[rows]):
+                apart.setdefault(query, []).extend(labels.to_pylist())
 
-    def _labels(self, parts: Parts, rows: Int64s) -> pa.Table:
-        """What a query would show of them, and `__name__`."""
-        labels = label_table(parts, rows, self.kernels.fields)
-        for number, query in enumerate(self.queries):
-            labels = without(labels, query.added, parts.query[rows] == number)
-        return labels
+    def _by_query(self, parts: Parts, rows: Int64s) -> Iterator[tuple[int, slice, pa.Table]]:
+        """Neighbouring rows of one query: its number, which they are, what the query would show and `__name__`."""
+        query = parts.query[rows]
+        if np.any(query.view(np.uint64) >= len(self.queries)):
+            raise ValueError("an answer to a query that was not asked")
+        for own in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(query)) + 1):
+            if len(own):
+                number = int(query[own[0]])
+                labels = label_table(parts, rows[own], self.kernels.fields)
+                yield number, slice(own[0], own[-1] + 1), without(labels, self.queries[number].added)
 
 
 def _new(found: Decoded, digests: list[int], seen: dict[int, int], given: Given) -> Decoded:

@@ -64,7 +64,7 @@ class Parts(NamedTuple):
         labels = [bytes(content[start:end]) for start, end in places]
         if not self.query.any():
             return labels
-        return [b"%d " % query + own for query, own in zip(self.query.tolist(), labels, strict=True)]
+        return [b"%d " % query + own if query else own for query, own in zip(self.query.tolist(), labels, strict=True)]
 
 
 def read_parts(frames: Frames, fields: Walk = fields) -> Parts:
@@ -203,12 +203,12 @@ def _texts(body: Bytes, starts: Int64s, ends: Int64s) -> pa.StringArray:
     return cast("pa.StringArray", texts)
 
 
-def without(labels: pa.Table, added: Mapping[str, str], rows: Bools) -> pa.Table:
-    """Labels without those that the server added to some rows; a column that nothing is left of is left out."""
+def without(labels: pa.Table, added: Mapping[str, str]) -> pa.Table:
+    """Labels without those that the server added; a column that nothing is left of is left out."""
     for name, text in added.items():
         if name in labels.column_names:
             own = np.array(labels[name].to_pylist(), dtype=object)
-            own[rows & (own == text)] = None
+            own[own == text] = None
             column = pa.array(own, pa.string())
             at = labels.column_names.index(name)
             kept = column.null_count < len(column)

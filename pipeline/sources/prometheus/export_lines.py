@@ -4,6 +4,7 @@ Numbers are read where they lie, as in `matrix_json`; a line with anything else 
 that a VictoriaMetrics keeps marks a series as gone, and is no sample: `null` and `NaN` are left out.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,6 @@ METRIC, VALUES, STAMPS, END = b'{"metric":', b',"values":[', b'],"timestamps":['
 INFINITE = re.compile(rb"(?<=[\[,])\+?(-?)Inf(?=[,\]])")
 COMMA = ord(",")
 MOST_MS = 2**53  # up to there a float64 holds every integer
-NUMBERS = (int, float)
 SPECIAL = {None: float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf"), "NaN": float("nan")}
 
 
@@ -86,12 +86,12 @@ def _scanned(text: bytes) -> Lines:
 def _parsed(text: bytes) -> Lines:
     """Any lines that the documentation allows."""
     metrics, sizes, stamps, values = [], [], [], []
-    for line in text.splitlines():
+    for line in io.BytesIO(text):
         at = line.rindex(b'"values":')
-        document = json.loads(line[:at] + INFINITE.sub(rb"\1Infinity", line[at:]))
-        own = [value if type(value) in NUMBERS else SPECIAL[value] for value in document["values"]]
+        document = json.loads(line[:at] + INFINITE.sub(rb"\1Infinity", line[at:]), parse_int=float)
+        own = [value if type(value) is float else SPECIAL[value] for value in document["values"]]
         moments = document["timestamps"]
-        if len(own) != len(moments) or not line.startswith(METRIC) or not all(type(one) is int for one in moments):
+        if len(own) != len(moments) or not line.startswith(METRIC) or not all(type(one) is float for one in moments):
             raise ValueError("a line that is none of an export")
         metrics.append(line[len(METRIC) : line.index(VALUES)])
         sizes.append(len(own))

@@ -2,7 +2,7 @@
 
 A Prometheus, a Thanos, a Mimir and a VictoriaMetrics all write series without any space, `metric` before `values`. That
 is what is scanned: numpy finds the quotes, and Arrow reads the numbers between them where they lie. Anything else is
-read by `json`, series of a stretch that are otherwise, or the whole answer. Both give the same, to the bit.
+read by `json`, series of a stretch that are otherwise, or the whole answer. Of JSON both give the same, to the bit.
 """
 
 import json

@@ -37,6 +37,7 @@ class MergingServer(BulkServer):
     ) -> None:
         """Prepare; `telling` are the counters of whole machines."""
         super().__init__(endpoint, http, env, clock, on_warning)
+        self.one_by_one = True  # what is left of a selector's samples is found out of all of them
         self.skews: set[Skew] = set()
         self._telling, self._max_gap_ms = tuple(telling), max_gap_ms
         self._asked: tuple[int, int] | None = None

@@ -12,14 +12,16 @@ from pipeline.units import MS_PER_SECOND
 
 NAME = "__name__"
 MOST_SECONDS = 1e12  # a stamp beyond is no stamp
-MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, pa.ArrowException)  # what reading JSON raises
+MALFORMED = (  # what reading JSON raises
+    KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError, pa.ArrowException,
+)  # fmt: skip
 
 Metric = Mapping[str, Any]
 Bytes = NDArray[np.uint8]
 
 
 def numbers(text: Bytes, edges: Int64s) -> Floats:
-    """Stretches of a text as numbers, each the float nearest to what is written.
+    """Stretches of a text as numbers, each the float nearest to what is written; `01` and `.5` are numbers, too.
 
     Arrow's offsets are laid right over the text: a stretch, what lies before the next one, a stretch and so on; every
     second one is null.

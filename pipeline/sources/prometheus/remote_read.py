@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.errors import SourceError, SourceMalformed, SourceUnavailable
 from pipeline.samples import Block, Transport
 from pipeline.settings import HttpSettings
-from pipeline.sources.prometheus.chunk_stream import ChunkStream, Given, Labels
+from pipeline.sources.prometheus.chunk_stream import Answer, ChunkStream, Given, Labels
 from pipeline.sources.prometheus.external_labels import Query
 from pipeline.sources.prometheus.frames import DamagedError
 from pipeline.sources.prometheus.kernels import Kernels, chosen
@@ -87,18 +87,23 @@ class RemoteRead:
         return None
 
     def blocks(self, selector: str, start_ms: int, end_ms: int) -> Iterator[Block]:
-        """Raw samples with `start_ms <= stamp <= end_ms`; see `samples.Transport`.
+        """Raw samples with `start_ms <= stamp <= end_ms`; see `samples.Transport`."""
+        return (block for _, block in self.answers([selector], start_ms, end_ms))
+
+    def answers(self, selectors: Sequence[str], start_ms: int, end_ms: int) -> Iterator[tuple[int, Block]]:
+        """The same of several selectors, asked for in one request: with each block the number of its selector.
 
         Asked again where an answer breaks off: series that have been given are passed over then.
         """
-        matchers = matchers_of(selector)
-        body = read_request([(*matchers, *query.matchers) for query in self.queries], start_ms, end_ms)
-        answer, given = ChunkStream(start_ms, end_ms, self.queries, self._kernels()), Given()
+        asked = [(*matchers_of(one), *query.matchers) for one in selectors for query in self.queries]
+        body, own = read_request(asked, start_ms, end_ms), len(self.queries)
+        answer, given = ChunkStream(start_ms, end_ms, [*self.queries] * len(selectors), self._kernels()), Given()
         deadline = self._clock.monotonic() + self._http.retry_seconds
         wait_seconds = FIRST_WAIT_SECONDS
         while True:
             try:
-                yield from self._once(body, answer, given)
+                for found in self._once(body, answer, given):
+                    yield found.query // own, found
                 break
             except SourceUnavailable as error:
                 pause = error.retry_after_seconds or wait_seconds
@@ -106,10 +111,14 @@ class RemoteRead:
                     raise
             self._clock.sleep(pause)
             wait_seconds *= 2
-        yield from self._read_again(selector, given.foreign, "chunks that are no float XOR", start_ms, end_ms)
-        yield from self._read_again(selector, given.contradictory, "two values at one stamp", start_ms, end_ms)
+        apart = ((given.foreign, "chunks that are no float XOR"), (given.contradictory, "two values at one stamp"))
+        for series, why in apart:
+            for number, selector in enumerate(selectors):
+                those = [labels for query, told in series.items() if query // own == number for labels in told]
+                for block in self._read_again(selector, those, why, start_ms, end_ms):
+                    yield number, block
 
-    def _once(self, body: bytes, answer: ChunkStream, given: Given) -> Iterator[Block]:
+    def _once(self, body: bytes, answer: ChunkStream, given: Given) -> Iterator[Answer]:
         with closing(self._batches(self._stream(), body)) as batches:
             try:
                 yield from answer.blocks(batches, given)

@@ -145,6 +145,12 @@ class _WithObjects:
         for _, found in self._servers.each(ask):
             yield from found
 
+    def together(self, selectors: Sequence[str], start_ms: int, end_ms: int) -> list[list[Block]] | None:
+        """See `samples.Several`."""
+        if any(selector.startswith(OBJECTS) for selector in selectors):
+            return None
+        return self._server.together(selectors, start_ms, end_ms)
+
 
 def _written(matchers: Sequence[Matcher]) -> str:
     return ",".join(map(str, matchers))

@@ -12,8 +12,8 @@ from pipeline.sources.prometheus.chunked_body import pieces
 from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.window import Clock
 
-LEAST_BYTES = 1 << 20  # are worth working on together
-MOST_BYTES = 4 << 20  # wait for who is slower than the line
+LEAST_BYTES = 4 << 20  # are worth working on together
+MOST_BYTES = 8 << 20  # wait for who is slower than the line
 THREAD = "carbon-etl stream"
 
 
@@ -42,6 +42,7 @@ class Stream:
     ) -> None:
         self._session, self._clock, self._media_type = session, clock, media_type
         self._timeout_seconds, self._max_bytes = timeout_seconds, max_bytes
+        self._least_bytes = min(LEAST_BYTES, max_bytes)  # so that too much is seen as soon as it is
         self._change = threading.Condition()
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -84,7 +85,7 @@ class Stream:
     def _take(self, within_seconds: float) -> bytes | None:
         """What has come, empty at the end; None where it did not come in time."""
         with self._change:
-            there = lambda: self._ended or self._held_bytes >= LEAST_BYTES  # noqa: E731 # a condition of four words
+            there = lambda: self._ended or self._held_bytes >= self._least_bytes  # noqa: E731 # a condition of four words
             if not self._change.wait_for(there, timeout=max(within_seconds, 0.0)):
                 return None
             pieces, self._held, self._held_bytes = self._held, [], 0
@@ -127,5 +128,5 @@ class Stream:
                     break
                 self._held.append(piece)
                 self._held_bytes += len(piece)
-                if self._held_bytes >= LEAST_BYTES:
+                if self._held_bytes >= self._least_bytes:
                     self._change.notify()

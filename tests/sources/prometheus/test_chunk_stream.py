@@ -162,14 +162,14 @@ def test_a_series_with_two_values_at_one_stamp_is_left_to_another_way_of_reading
     given = Given()
     answer = told({"a": "1"}, packed(A) + packed(other)) + told({"a": "3"}, packed(C))
     assert read(answer, given) == {key(a="3"): C}
-    assert given.contradictory == [{"__name__": "m", "a": "1"}]
-    assert given.foreign == []
+    assert given.contradictory == {0: [{"__name__": "m", "a": "1"}]}
+    assert given.foreign == {}
 
 
 def test_zero_and_minus_zero_at_one_stamp_contradict_each_other() -> None:
     given = Given()
     assert read(told({}, packed([(START, 0.0)]) + packed([(START, -0.0)])), given) == {}
-    assert len(given.contradictory) == 1
+    assert len(given.contradictory[0]) == 1
 
 
 @pytest.mark.parametrize("kind", [HISTOGRAM, FLOAT_HISTOGRAM, XOR2, 0, 7])
@@ -178,8 +178,8 @@ def test_a_chunk_of_another_type_is_never_decoded_and_its_series_left_to_another
     mixed = [*packed(A[:60]), chunk([(START, 0), (START + 1, 0)], kind, b"\x00\x05\xff\xff\xff\xff\xff\xff")]
     answer = told({"a": "1"}, mixed) + told({"a": "3"}, packed(C)) + told({"a": "4"}, mixed[1:])
     assert read(answer, given) == {key(a="3"): C}
-    assert given.foreign == [{"__name__": "m", "a": "1"}, {"__name__": "m", "a": "4"}]
-    assert given.contradictory == []
+    assert given.foreign == {0: [{"__name__": "m", "a": "1"}, {"__name__": "m", "a": "4"}]}
+    assert given.contradictory == {}
 
 
 def test_what_was_given_before_an_answer_broke_off_is_not_given_again() -> None:
@@ -242,7 +242,7 @@ def test_a_series_that_is_read_apart_comes_once_however_often_it_is_told() -> No
     given = Given()
     for _ in range(2):
         read([foreign, *others, told({"a": "1"}, packed(A)), told({"a": "5"}, packed(A)), foreign], given)
-    assert given.foreign == [{"__name__": "m", "a": "1"}]
+    assert given.foreign == {0: [{"__name__": "m", "a": "1"}]}
     with pytest.raises(ValueError, match="two places"):
         read([told({"a": "1"}, packed(A)), *others, foreign])
 
@@ -258,6 +258,60 @@ def test_external_labels_are_taken_off_where_the_server_added_them() -> None:
         + told({"a": "1", "r": "1", "z": "eu"}, packed(C), 1)  # its own z
     )
     assert read(answer, queries=queries) == {key(a="1"): A, key(a="2", r="2"): B, key(a="1", z="eu"): C}
+
+
+def by_query(batches: list[bytes], given: Given, queries: Sequence[Query] = PLAIN * 3) -> dict[int, Found]:
+    """What comes of an answer to several queries, by their numbers."""
+    found: dict[int, Found] = {}
+    with contextlib.suppress(DamagedError):
+        for block in ChunkStream(START, END, queries, NUMPY).blocks(batches, given):
+            for labels, samples in rows(block):
+                found.setdefault(block.query, {}).setdefault(labels, []).extend(samples)
+    return found
+
+
+def test_each_query_gets_its_own_series_one_series_of_two_queries_twice() -> None:
+    parts = [told({"a": "1"}, packed(A), 0), told({"b": "1", "c": "2"}, packed(B), 0)]
+    parts += [told({"a": "1"}, packed(A), 2), told({"a": "3"}, packed(C), 2)]
+    wanted = {0: {key(a="1"): A, key(b="1", c="2"): B}, 2: {key(a="1"): A, key(a="3"): C}}
+    assert by_query([b"".join(parts)], Given()) == wanted
+    assert by_query(parts, Given()) == wanted
+    for through in range(len(parts) + 1):
+        given = Given()
+        came = by_query([*parts[:through], b"\xff"], given)
+        for query, found in by_query([b"".join(parts)], given).items():
+            for labels, samples in found.items():
+                assert came.setdefault(query, {}).setdefault(labels, samples) is samples, "given before"
+        assert came == wanted
+
+
+def test_answers_to_queries_in_any_order_are_told_apart() -> None:
+    parts = [told({"a": str(number)}, packed(A), query) for number, query in enumerate([2, 0, 1, 0, 2])]
+    found = by_query([b"".join(parts)], Given())
+    assert {query: sorted(own) for query, own in found.items()} == {
+        0: [key(a="1"), key(a="3")], 1: [key(a="2")], 2: [key(a="0"), key(a="4")],
+    }  # fmt: skip
+
+
+def test_labels_are_taken_off_where_the_server_added_them_to_that_query() -> None:
+    queries = [Query((), {"r": "1"}), Query((), {})]
+    parts = [told({"a": "1", "r": "1"}, packed(A), query) for query in (0, 1)]
+    assert by_query([b"".join(parts)], Given(), queries) == {0: {key(a="1"): A}, 1: {key(a="1", r="1"): A}}
+
+
+def test_what_is_to_be_read_in_another_way_is_told_by_its_query() -> None:
+    given = Given()
+    foreign = [chunk([], HISTOGRAM, b"\x00\x01")]
+    parts = [told({"a": "1"}, foreign, 1), told({"a": "2"}, packed(A[:2]) + packed([(START, 9.0)]), 1)]
+    assert by_query([b"".join([*parts, told({"a": "1"}, foreign, 2)])], given) == {}
+    assert given.foreign == {1: [{"__name__": "m", "a": "1"}], 2: [{"__name__": "m", "a": "1"}]}
+    assert given.contradictory == {1: [{"__name__": "m", "a": "2"}]}
+
+
+@pytest.mark.parametrize("query", [1, 7, -1])
+def test_an_answer_to_a_query_that_was_not_asked_is_malformed(query: int) -> None:
+    with pytest.raises(ValueError, match="a query that was not asked"):
+        read(told({"a": "0"}, packed(B)) + told({"a": "1"}, packed(A), query))
 
 
 def test_labels_that_some_series_lack_or_that_are_empty_are_null() -> None:

@@ -2,9 +2,10 @@
 
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -15,11 +16,12 @@ from pipeline.demo.fleet import Fleet, FleetSpec, mixed, outages, restarting, si
 from pipeline.demo.openmetrics import fill_blocks
 from pipeline.demo.servers import PrometheusBinary, RunningServer, free_port, start_prometheus
 from pipeline.errors import ConfigError, SourceError, SourceMalformed, SourceRejected, SourceUnavailable
-from pipeline.samples import Transport
+from pipeline.samples import Block, Transport
 from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.bulk import BulkServer
 from pipeline.sources.prometheus.crc32c import crc32c
+from pipeline.sources.prometheus.merging import MergingServer
 from pipeline.sources.prometheus.selectors import Matcher, selector
 from pipeline.sources.prometheus.streaming import THREAD
 from tests.conftest import RealClock
@@ -223,6 +225,41 @@ def test_external_labels_that_cannot_be_read_leave_the_choice_to_the_query_api(
     assert exact(server, "mixed{}", T0, T0 + HOUR_MS) == exact(by_query(running.url), "mixed{}", T0, T0 + HOUR_MS)
 
 
+SELECTORS = ("joules{}", 'mixed{a="1"}', "no_such_metric{}", "mixed{}", "bare{}", 'mixed{b="z"}')
+
+
+def assert_together(server: BulkServer, selectors: Sequence[str], start_ms: int, end_ms: int) -> None:
+    """Each selector's answer is what it is alone, whatever is asked for beside it."""
+    found = server.together(selectors, start_ms, end_ms)
+    assert found is not None
+    for one, blocks in zip(selectors, found, strict=True):
+        assert exact(Held(blocks), one, start_ms, end_ms) == exact(server, one, start_ms, end_ms)
+
+
+class Held(NamedTuple):
+    """Blocks as a transport; implements `samples.Transport`."""
+
+    held: list[Block]
+
+    def blocks(self, _selector: str, _start_ms: int, _end_ms: int) -> Iterator[Block]:
+        yield from self.held
+
+
+def test_several_selectors_of_one_request_have_each_its_own_series(store: RunningServer) -> None:
+    server, _ = both(store.url)
+    assert_together(server, [*SELECTORS, "late{}", "long{}"], T0 - HOUR_MS, T0 + 40 * HOUR_MS)
+    assert_together(server, [*SELECTORS, "late{}", "long{}"], T0 + 20 * HOUR_MS, T0 + 21 * HOUR_MS)
+
+
+def test_of_several_selectors_labels_that_the_server_adds_are_taken_off_as_of_one(
+    labelled: tuple[RunningServer, Path],
+) -> None:
+    running, config = labelled
+    configure(running, config, EXTERNAL)
+    server, _ = both(running.url)
+    assert_together(server, [*SELECTORS, 'bare{replica="0"}', 'mixed{b=""}'], T0 - HOUR_MS, T0 + HOUR_MS)
+
+
 # what follows needs no real server
 
 GOOD = frame(response([series({"__name__": "m", "a": "1"}, [chunk([(1_000, bits_of(1.0)), (2_000, bits_of(2.5))])])]))
@@ -275,6 +312,78 @@ def test_an_answer_that_breaks_off_is_asked_again_and_nothing_comes_twice(broken
         assert read_back(server, "m{}", 0, 9_000) == FOUND
     assert len(odd.asked) == 5
     assert clock.seconds == (14 if "Retry-After" in broken.headers else 1.5)
+
+
+def of_query(query: int, labels: dict[str, str], chunks: list[bytes]) -> bytes:
+    return frame(response([series(labels, chunks)], query))
+
+
+HIS = [chunk([(1_000, 0)], HISTOGRAM, b"\x00\x01??")]
+OTHER = of_query(1, {"__name__": "n", "a": "1"}, [chunk([(3_000, bits_of(7.0))])])
+
+
+@pytest.mark.parametrize("broken", [stream(GOOD + OTHER[:-3]), stream(GOOD + MORE + OTHER, cut_bytes=9)])
+def test_an_answer_to_several_that_breaks_off_is_asked_again_whole_and_nothing_comes_twice(broken: Answer) -> None:
+    with streaming(PROBED, NO_CONFIG, broken, stream(GOOD + MORE + OTHER)) as odd:
+        server, _ = both(odd.url, StillClock(), retry_seconds=60)
+        found = server.together(["m{}", "n{}"], 0, 9_000)
+    assert found is not None
+    assert [read_back(Held(blocks), "", 0, 9_000) for blocks in found] == [FOUND, {(("a", "1"),): [(3_000, 7.0)]}]
+    assert odd.bodies[2] == odd.bodies[3]
+
+
+def test_histograms_among_several_are_read_again_by_the_selector_they_are_of() -> None:
+    query = (
+        b'{"status":"success","data":{"resultType":"matrix","result":['
+        b'{"metric":{"__name__":"n","a":"3"},"values":[[1.0,"9"]]}]}}'
+    )
+    body = GOOD + of_query(1, {"__name__": "n", "a": "3"}, HIS) + OTHER
+    with streaming(PROBED, NO_CONFIG, stream(body), Answer(body=query)) as odd:
+        server, _ = both(odd.url)
+        found = server.together(["m{}", "n{}"], 0, 9_000)
+    assert found is not None
+    own = {(("a", "1"),): [(3_000, 7.0)], (("a", "3"),): [(1_000, 9.0)]}
+    assert [read_back(Held(blocks), "", 0, 9_000) for blocks in found] == [{(("a", "1"),): FOUND[("a", "1"),]}, own]
+    assert odd.queries == ['n{a="3"}[9001ms]']
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        failure(400, "only one query is supported"),
+        failure(422, "query processing would load too many samples into memory"),
+        stream(GOOD + bytes(1 << 20)),
+        stream(frame(b"\x0a\xff\x01")),
+    ],
+    ids=["several", "limit", "our limit", "malformed"],
+)
+def test_what_is_refused_of_several_is_asked_for_one_by_one_from_then_on(refusal: Answer) -> None:
+    with streaming(PROBED, NO_CONFIG, refusal, stream(GOOD + MORE)) as odd:
+        server, _ = both(odd.url, max_response_mb=1)
+        assert server.together(["m{}", "n{}"], 0, 9_000) is None
+        assert server.together(["m{}", "n{}"], 0, 9_000) is None
+        assert len(odd.asked) == 3
+        assert read_back(server, "m{}", 0, 9_000) == FOUND
+
+
+def test_a_server_that_is_unavailable_for_several_is_unavailable() -> None:
+    with streaming(PROBED, NO_CONFIG, failure(503, "busy")) as odd, pytest.raises(SourceUnavailable, match="busy"):
+        both(odd.url)[0].together(["m{}", "n{}"], 0, 9_000)
+
+
+def test_a_server_that_has_no_time_for_several_is_asked_for_one_by_one() -> None:
+    with streaming(PROBED, NO_CONFIG, stream(GOOD * 40, drip_seconds=0.05)) as odd:
+        assert both(odd.url, timeout_seconds=0.3)[0].together(["m{}", "n{}"], 0, 9_000) is None
+
+
+def test_other_transports_answer_one_selector_at_a_time() -> None:
+    with streaming(PROBED, NO_CONFIG) as odd:
+        assert both(odd.url, transport="query")[0].together(["m{}", "n{}"], 0, 9_000) is None
+        assert by_query(odd.url).together(["m{}", "n{}"], 0, 9_000) is None
+        merging = PrometheusEndpoint.model_validate({"url": odd.url, "transport": "remote_read"})
+        several = MergingServer(merging, HttpSettings(), {}, RealClock(), print, (), 0)
+        assert several.together(["m{}", "n{}"], 0, 9_000) is None
+        assert odd.asked == []
 
 
 def test_the_budget_of_retries_ends_and_the_last_reason_is_told() -> None:

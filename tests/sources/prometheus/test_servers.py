@@ -1,12 +1,13 @@
 """Several servers asked as one: replicas stand in for each other, shards do not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline import samples
 from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
 from pipeline.samples import Block
 from pipeline.settings import HttpSettings, PrometheusEndpoint
@@ -154,6 +155,21 @@ def test_kubernetes_objects_come_from_every_server_each_by_its_own_selector(a: s
     assert other.selectors == [f"kube_pod_container_info{text(b)}"]
     assert len(list(transport.blocks(f"scaph_host_energy_microjoules{text(a)}", 1, 2))) == 1
     assert len(other.selectors) == 1
+
+
+def test_several_selectors_are_asked_for_together_where_none_is_of_kubernetes_objects() -> None:
+    class Together(Told):
+        def together(self, selectors: Sequence[str], start_ms: int, end_ms: int) -> list[list[Block]]:
+            return [list(self.blocks(one, start_ms, end_ms)) for one in selectors]
+
+    one, other = Together("http://a", "{}"), Together("http://b", "{}")
+    transport = Servers([[one], [other]], StillClock()).transport_of(one)
+    assert isinstance(transport, samples.Several)
+    found = transport.together(["m{}", "n{}"], 1, 2)
+    assert found is not None
+    assert [[block.labels["from"].to_pylist() for block in blocks] for blocks in found] == [[["a"]], [["a"]]]
+    assert transport.together(["m{}", "kube_pod_info{}"], 1, 2) is None
+    assert (one.selectors, other.selectors) == (["m{}", "n{}"], [])
 
 
 def test_a_server_alone_is_its_own_transport() -> None:

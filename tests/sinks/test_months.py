@@ -1,0 +1,249 @@
+"""Months in a file a table: what views read in place of days, and only while it is what the days hold."""
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipeline.sinks import months
+from pipeline.sinks.appended import superseded
+from pipeline.sinks.compaction import compact
+from pipeline.sinks.partitions import nothing, partition_path
+from pipeline.sinks.views import DATABASE, open_views, refresh_database
+from pipeline.sinks.warehouse import RunStamp, Warehouse
+from tests.sinks import rows
+from tests.sinks.daily import rolled_up, summed
+from tests.sinks.rows import CLUSTER, DAY, HOURS
+
+MONTH_LATER = datetime(2026, 12, 1, 12, tzinfo=UTC)
+LAST_CHANGE = MONTH_LATER.timestamp() - 86_400
+AGAIN = RunStamp("run-9", MONTH_LATER, "digest-1")
+TABLES = ("emissions", *months.TABLES_OF_MONTHS)
+QUESTIONS = (
+    "select * exclude (run_id) from node_energy order by all",
+    "select date, workload, energy_joules, hours from emissions_daily order by all",
+)
+
+
+def rest(root: Path) -> None:
+    """Let a day pass in which no file changes."""
+    for path in root.glob("*/*/*/*.parquet"):
+        os.utime(path, (LAST_CHANGE, LAST_CHANGE))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two days of November, put together in December."""
+    for later, stamp in ((0, rows.FIRST), (1, RunStamp("run-2", HOURS[0] + timedelta(days=2), "digest-1"))):
+        hours = [hour + timedelta(days=later) for hour in HOURS[:2]]
+        rows.commit(Warehouse(tmp_path), rows.complete(hours), rows.day(hours), stamp)
+    rest(tmp_path)
+    compact(tmp_path, MONTH_LATER, nothing)
+    return tmp_path
+
+
+def shown(root: Path) -> list[list[tuple[object, ...]]]:
+    """What this program answers."""
+    with open_views(root) as connection:
+        return [connection.sql(text).fetchall() for text in QUESTIONS]
+
+
+def of_days(root: Path) -> list[list[tuple[object, ...]]]:
+    """What the files of the days come to."""
+    refresh_database(root)
+    with duckdb.connect(str(root / DATABASE), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        return [connection.sql(text).fetchall() for text in QUESTIONS]
+
+
+def days_of(root: Path, table: str) -> list[Path]:
+    return sorted(root.glob(f"{table}/*/*/*.parquet"))
+
+
+def spoil(root: Path) -> None:
+    """Days that whoever opens fails at, and that look as before from outside."""
+    for table in months.TABLES_OF_MONTHS:
+        for path in days_of(root, table):
+            before = path.stat()
+            path.write_bytes(b"x" * before.st_size)
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_month_that_is_over_is_read_without_its_days(root: Path) -> None:
+    expected = of_days(root)
+    assert [len(found) for found in expected] == [4, 8]
+    spoil(root)
+    assert shown(root) == expected
+    with pytest.raises(duckdb.Error, match="No magic bytes"):
+        of_days(root)
+
+
+def test_its_columns_are_those_of_the_days(root: Path) -> None:
+    described = []
+    for _ in range(2):
+        with open_views(root) as connection:
+            tables = months.TABLES_OF_MONTHS
+            described.append([connection.sql(f"describe {table}").fetchall() for table in tables])
+        shutil.rmtree(root / months.FOLDER, ignore_errors=True)
+    assert described[0] == described[1]
+
+
+@pytest.mark.parametrize(
+    ("now", "changed"), [(HOURS[0] + timedelta(days=29), LAST_CHANGE), (MONTH_LATER, MONTH_LATER.timestamp() - 1800)]
+)
+def test_the_present_month_and_one_that_changed_within_the_hour_are_left(
+    root: Path, now: datetime, changed: float
+) -> None:
+    shutil.rmtree(root / months.FOLDER)
+    for path in days_of(root, "node_energy"):
+        os.utime(path, (changed, changed))
+    compact(root, now, nothing)
+    assert months.standing(root) == {}
+
+
+def corrected(root: Path) -> None:
+    rows.commit(Warehouse(root), rows.complete(HOURS[:1]), rows.day(HOURS[:1], web_joules=9e6), AGAIN)
+
+
+def late(root: Path) -> None:
+    rows.commit(Warehouse(root), rows.complete(HOURS[5:6]), rows.day(HOURS[5:6]), AGAIN)
+
+
+def new_day(root: Path) -> None:
+    hours = [HOURS[0] + timedelta(days=5)]
+    rows.commit(Warehouse(root), rows.complete(hours), rows.day(hours), AGAIN)
+
+
+def lost(root: Path) -> None:
+    days_of(root, "emissions")[0].unlink()
+    days_of(root, "node_energy")[0].unlink()
+
+
+def put_back(root: Path) -> None:
+    """A file of before a correction, with the times that it had."""
+    path = days_of(root, "node_energy")[0]
+    aside = root / "aside"
+    shutil.copy2(path, aside)
+    corrected(root)
+    rest(root)
+    compact(root, MONTH_LATER, nothing)
+    aside.replace(path)
+
+
+def torn(root: Path) -> None:
+    """A run that is killed before its commit."""
+
+    def die(effect: str) -> None:
+        if effect == "node_energy":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        rows.commit(Warehouse(root, die), rows.complete(HOURS[:1]), rows.day(HOURS[:1], web_joules=9e6), AGAIN)
+
+
+@pytest.mark.parametrize("change", [corrected, late, new_day, lost, put_back, torn])
+def test_a_day_that_changes_shows_at_once_and_again_when_its_month_is_put_together(
+    root: Path, change: Callable[[Path], None]
+) -> None:
+    change(root)
+    assert shown(root) == of_days(root)
+    assert rolled_up(root) == summed(root)
+    rest(root)
+    compact(root, MONTH_LATER, nothing)
+    assert len(months.standing(root)) == (change not in (lost, put_back, torn)), "doubt"
+    assert shown(root) == of_days(root)
+    assert rolled_up(root) == summed(root)
+
+
+def test_a_month_that_nobody_reads_any_more_is_removed_a_day_later(root: Path) -> None:
+    (old,) = months.standing(root).values()
+    corrected(root)
+    rest(root)
+    compact(root, MONTH_LATER, nothing)
+    (new,) = months.standing(root).values()
+    gone = {str((old / f"{table}.parquet").relative_to(root)) for table in months.TABLES_OF_MONTHS}
+    assert old != new
+    assert set(superseded(root)) == gone
+    compact(root, MONTH_LATER + timedelta(days=1), nothing)
+    assert not any((root / name).exists() for name in gone)
+    assert shown(root) == of_days(root)
+
+
+def test_a_month_that_is_again_what_it_was_is_read_from_whichever_files_are_left(root: Path) -> None:
+    """A day that comes and goes: the folder of before is listed as superseded, half removed, and its state returns."""
+    (old,) = months.standing(root).values()
+    expected = shown(root)
+    aside = {path: path.with_suffix(".aside") for table in TABLES for path in days_of(root, table)[1:]}
+    for path, other in aside.items():
+        path.rename(other)
+    compact(root, MONTH_LATER, nothing)
+    assert len(superseded(root)) == 2
+    for path, other in aside.items():
+        other.rename(path)
+    assert [*months.standing(root).values()] == [old]
+    compact(root, MONTH_LATER + timedelta(hours=2), nothing)
+    assert not any(name.startswith(str(old.relative_to(root))) for name in superseded(root))
+    assert shown(root) == expected
+    (old / "node_energy.parquet").unlink()
+    assert months.standing(root) == {}
+    assert shown(root) == expected
+    compact(root, MONTH_LATER + timedelta(hours=3), nothing)
+    assert [*months.standing(root).values()] == [old]
+    assert shown(root) == expected
+
+
+@pytest.mark.parametrize("dies_at", ["node_energy.month.temporary", "emissions_daily.month.temporary", "month"])
+def test_a_kill_while_it_is_put_together_costs_nothing(root: Path, dies_at: str) -> None:
+    shutil.rmtree(root / months.FOLDER)
+
+    def die(effect: str) -> None:
+        if effect == dies_at:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        compact(root, MONTH_LATER, die)
+    assert len(months.standing(root)) == (dies_at == "month")
+    assert shown(root) == of_days(root)
+    compact(root, MONTH_LATER, nothing)
+    assert len(months.standing(root)) == 1
+    assert list(root.glob(f"{months.FOLDER}/*/.*")) == []
+
+
+@pytest.mark.parametrize("effect", ["node_energy.month.temporary", "emissions_daily.month.temporary"])
+def test_a_day_that_changes_meanwhile_leaves_its_month_to_the_next_call(root: Path, effect: str) -> None:
+    shutil.rmtree(root / months.FOLDER)
+    compact(root, MONTH_LATER, lambda name: corrected(root) if name == effect else None)
+    assert months.standing(root) == {}
+    assert shown(root) == of_days(root)
+
+
+def test_large_days_are_left_as_they_are(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(root / months.FOLDER)
+    monkeypatch.setattr(months, "MOST_BYTES", 2 * days_of(root, "node_energy")[0].stat().st_size - 1)
+    compact(root, MONTH_LATER, nothing)
+    assert months.standing(root) == {}
+
+
+def test_other_clusters_and_months_are_read_beside_it(root: Path) -> None:
+    december = [hour + timedelta(days=30) for hour in HOURS[:1]]
+    rows.commit(Warehouse(root), rows.complete(december), rows.day(december), AGAIN)
+    shutil.copytree(root / "node_energy" / f"cluster={CLUSTER}", root / "node_energy" / "cluster=other")
+    shutil.copytree(root / "emissions" / f"cluster={CLUSTER}", root / "emissions" / "cluster=other")
+    assert len(months.standing(root)) == 1
+    assert shown(root) == of_days(root)
+    assert [len(found) for found in shown(root)] == [4 + 1 + 5, 8 + 4 + 12]
+
+
+def test_a_day_without_a_roll_up_is_left_until_it_has_one(root: Path) -> None:
+    shutil.rmtree(root / months.FOLDER)
+    partition_path(root, "emissions_daily", CLUSTER, DAY).unlink()
+    compact(root, MONTH_LATER, nothing)
+    assert months.standing(root) == {}
+    Warehouse(root).roll_up(CLUSTER, DAY)
+    rest(root)
+    compact(root, MONTH_LATER, nothing)
+    assert len(months.standing(root)) == 1
