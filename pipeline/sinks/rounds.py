@@ -1,7 +1,8 @@
 """One round of publishing: some hours of one store read, completed, seen readable and compared.
 
 No write is repeated before a read, whatever failed: a lost answer, a killed store and a second run all end in the same
-samples. Every request carries a probe, a series that is new with it: when the probe is readable, so is the request.
+samples. Every request carries a probe, a series that is new with it: when it is readable, the request has arrived. A
+store that was asked the same before may answer as it did for some seconds more, so what is read back is asked for again.
 """
 
 import itertools

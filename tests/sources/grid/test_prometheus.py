@@ -61,12 +61,10 @@ class StoppedClock(StillClock):
 
 
 @pytest.fixture(scope="module")
-def url(
-    prometheus_binary: PrometheusBinary, tmp_path_factory: pytest.TempPathFactory, clock: RealClock
-) -> Iterator[str]:
+def url(prometheus_binary: PrometheusBinary, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("gauge")
     fill(prometheus_binary.promtool, folder / "data", SERIES)
-    with start_prometheus(prometheus_binary, folder / "data", free_port(), clock) as running:
+    with start_prometheus(prometheus_binary, folder / "data", free_port(), RealClock()) as running:
         yield running.url
 
 
