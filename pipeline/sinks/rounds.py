@@ -2,7 +2,7 @@
 
 No write is repeated before a read, whatever failed: a lost answer, a killed store and a second run all end in the same
 samples. Every request carries a probe, a series that is new with it: when it is readable, the request has arrived. A
-store that was asked the same before may answer as it did for some seconds more, so what is read back is asked for again.
+store that was asked the same before may answer as it did for some seconds more, so reads are repeated.
 """
 
 import itertools
