@@ -32,6 +32,7 @@ WIRE = [name for name in DECODERS if name not in READERS]
 PLAIN = (int, float, str, bytes)
 COMPARED = (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)  # as `dis.cmp_op`
 LONGEST_WORD = 64  # that libFuzzer knows
+BOUND_ANEW = 1_000  # inputs: atheris itself takes some kilobytes for each and keeps them
 MOST_SECONDS = 300  # of the clock for one input that never comes back from C, where no signal of ours is seen
 
 
@@ -51,10 +52,11 @@ def _go(name: str, options: argparse.Namespace) -> None:
     atheris._trace_cmp = _compared(atheris._trace_cmp)
     fuzzing = fuzz.Fuzzing(name, options.seed, fuzz.GUIDED)
     fuzzing.begin()
-    fuzz.bound_memory()
     ends = time.process_time() + 60 * options.minutes
 
     def once(content: bytes) -> None:
+        if not fuzzing.inputs % BOUND_ANEW:
+            fuzz.bound_memory()
         fuzzing.once(content)
         if time.process_time() > ends:
             fuzz.conclude(fuzzing, options)
