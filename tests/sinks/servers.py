@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -127,7 +128,7 @@ class LossyLine:
 
     def __init__(self, target_url: str, lose: int) -> None:
         self.lose = lose
-        self.writes = 0
+        self.asked: list[str] = []
         host, port = target_url.removeprefix("http://").split(":")
         self._target = (host, int(port))
         line = self
@@ -139,6 +140,16 @@ class LossyLine:
         self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def writes(self) -> int:
+        """How many arrived."""
+        return self.asked.count("write")
+
+    def assert_read_before_written_again(self, kind: str) -> None:
+        """A store of `kind` was written to once, or again after a look: VictoriaMetrics shows new series late."""
+        assert self.writes == 1 or kind == "victoriametrics"
+        assert ("write", "write") not in pairwise(self.asked)
 
     def _carry(self, near: socket.socket) -> None:
         """One request per connection (our client keeps none alive); its answer is passed on whole or not at all."""
@@ -154,10 +165,9 @@ class LossyLine:
         body = request.read(length)
         is_write = head.startswith(b"POST")
         answer = self._ask(head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1) + body)
-        if is_write:
-            self.writes += 1
-            if self.writes <= self.lose:
-                return
+        self.asked.append("write" if is_write else "read")
+        if is_write and self.writes <= self.lose:
+            return
         near.sendall(answer)
 
     def _ask(self, request: bytes) -> bytes:

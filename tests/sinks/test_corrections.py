@@ -238,10 +238,11 @@ def test_a_correction_whose_answer_is_lost_is_read_before_anything_is_written_ag
         store_of(line.url, clock, retry_seconds=40) as store,
     ):
         publish(store, {hour: first}, ["prod"], "run1")
-        line.lose, before = line.writes + 1, line.writes
+        line.asked.clear()
+        line.lose = 1
         report = publish(store, {hour: changed}, ["prod"], "run2", {hour: "milestone"})
         assert (kinds(report), report.corrections) == ([("yes", None)], 1)
-        assert line.writes == before + 1
+        line.assert_read_before_written_again(kind)
         assert_sums(server, hour, changed)
 
 
