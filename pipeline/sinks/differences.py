@@ -67,9 +67,10 @@ class Difference:
                 self._weigh(key, stamp, value, revisions, occasion)
             elif not revisions:
                 self._write(key, stamp, value)
-        for key, revisions in held.items():
-            if key not in wanted and key[0] not in DISPLAY_SERIES:
-                self._weigh(key, stamp, 0.0, revisions, occasion)
+        unwanted = set(held).difference(wanted)
+        for key in held if unwanted else ():  # in its order
+            if key in unwanted and key[0] not in DISPLAY_SERIES:
+                self._weigh(key, stamp, 0.0, held[key], occasion)
 
     def _weigh(self, key: Key, stamp: int, value: float, revisions: Mapping[str, float], occasion: Occasion) -> None:
         rest, is_absent = remainder(value, revisions.values()), not revisions
@@ -98,7 +99,9 @@ def difference(
     answers, found = list(answers), Difference()
     for hour, wanted in batch.items():
         stamp = stamp_ms(hour)
-        held = {key: revisions for answer in answers for key, revisions in answer.values.get(stamp, {}).items()}
+        held: dict[Key, dict[str, float]] = {}
+        for answer in answers:
+            held.update(answer.values.get(stamp, {}))
         found.doubles[stamp] += sum(answer.doubles[stamp] for answer in answers)
         found.compare(stamp, wanted, held, occasions.get(hour, "first"))
     return found

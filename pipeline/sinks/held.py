@@ -46,7 +46,7 @@ class Held:
 
 def equal(one: float, other: float) -> bool:
     """Equal as design section 2 defines it: to 1e-9 of the larger, plus 1e-12."""
-    return abs(one - other) <= 1e-9 * max(abs(one), abs(other)) + 1e-12
+    return one == other or abs(one - other) <= 1e-9 * max(abs(one), abs(other)) + 1e-12
 
 
 def held_of(body: bytes, start_ms: int, end_ms: int) -> Held:

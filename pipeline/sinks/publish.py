@@ -172,7 +172,7 @@ def _batches(
 def _check(samples: Hour, clusters: Collection[str]) -> None:
     """A key that cannot be found again under its own labels would be written anew in every run."""
     for metric, labels in samples:
-        names = tuple([name for name, _ in labels])
+        names = next(zip(*labels, strict=True))
         if names != (REVISED_SERIES.get(metric) or DISPLAY_SERIES.get(metric)):
             raise SchemaError(f"{metric} with labels {', '.join(names)} is not a published series")
         if labels[0][1] not in clusters:

@@ -12,8 +12,8 @@ from pipeline.sources.prometheus.chunked_body import pieces
 from pipeline.sources.prometheus.session import BYTES_PER_MB, BoundedSession
 from pipeline.window import Clock
 
-LEAST_BYTES = 4 << 20  # are worth working on together
-MOST_BYTES = 8 << 20  # wait for who is slower than the line
+LEAST_BYTES = 1 << 20  # are worth working on together
+MOST_BYTES = 4 << 20  # wait for who is slower than the line
 THREAD = "carbon-etl stream"
 
 
