@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROGRAMS := .cache/bin
 WORKERS := $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN)) # tests wait for servers half of their time
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 40
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 40
 APART := --ignore tests/faults --ignore tests/dags --ignore tests/workers
 EXPORTERS := .cache/exporters
 AIRFLOW := .cache/airflow
@@ -16,7 +16,7 @@ CURRENT_TESTS := tests/test_published_again.py tests/test_publication.py tests/s
 PYTHONS := 3.12 3.13 # beside the one that runs: its types, and its syntax where it is installed
 .DEFAULT_GOAL := help
 # What is APART has targets of its own
-.PHONY: help demo test test-s3 test-airflow test-workers test-faults test-faults-quick test-current fuzz test-exporters quick check types layers locks fmt bench bench-quick dashboards-preview clean
+.PHONY: help demo test test-wide test-s3 test-airflow test-workers test-faults test-faults-quick test-current fuzz test-exporters quick check types layers locks fmt bench bench-quick dashboards-preview clean
 
 help: ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,10 @@ test: $(VENV)/dev $(PROGRAMS) ## What the tests prove, on real servers
 
 quick: $(VENV)/dev $(PROGRAMS) ## The tests that need no day of samples
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York $(PYTEST) --ignore tests/e2e $(APART)
+
+test-wide: $(VENV)/dev $(PROGRAMS) ## Costly properties on ten times as many examples
+	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_EXAMPLES=10 $(PYTEST) --timeout 3000 \
+		$$(grep -rl 'examples(' tests --include='test_*.py')
 
 test-faults: $(VENV)/dev $(PROGRAMS) ## Death before each effect, full disks, broken lines, poison: tests/faults/results.md
 	PATH="$(CURDIR)/$(PROGRAMS):$$PATH" TZ=America/New_York CARBON_ETL_FAULTS_PAGE=tests/faults/results.md \

@@ -28,8 +28,8 @@ from benchmarks.stopwatch import Cost, cost, middle, python
 from benchmarks.warehouse_rows import FIRST_DAY, Size, energy_of, priced_day, write
 from pipeline.demo.grid import write_grid
 from pipeline.sinks import views
+from pipeline.sinks.instances import create
 from pipeline.sinks.questions import values
-from pipeline.sinks.signals import MACROS
 from pipeline.sinks.sql import run_query, shipped_queries
 from pipeline.tables import TABLES
 from pipeline.transforms.sheet import NODES
@@ -68,12 +68,9 @@ def make_native(root: Path, path: Path) -> None:
     unfinished.unlink(missing_ok=True)
     with duckdb.connect(str(unfinished)) as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute("create schema stored")
-        for name, expression in MACROS.items():
-            connection.execute(f"create macro {name} as {expression}")
-        for name, query in views.definitions(root).items():
-            kind = "table" if name in TABLES else "view"
-            connection.execute(f"create {kind} {name} as {query}")
+        create(connection, views.definitions(root), {})
+        for name in TABLES:
+            connection.execute(f"create table rows as from {name}; drop view {name}; alter table rows rename to {name}")
     unfinished.rename(path)
 
 

@@ -1,8 +1,8 @@
 """`python -m pipeline` without the two seconds that its imports take: `python -m tests.forks`, a process that forks.
 
 It has the whole package imported, and forks for each call. The child takes the call's arguments, environment and umask,
-then is `python -m pipeline` to its very end. What is about its start (imports, its command line as others see it,
-variables that Python itself reads) is for a process started anew.
+then is `python -m pipeline`, or another program, to its very end. What is about its start (imports, its command line as
+others see it, variables that Python itself reads) is for a process started anew.
 """
 
 import atexit
@@ -45,12 +45,16 @@ class Asked:
         env: the whole environment.
         umask: of the process.
         seconds: after which it is killed.
+        program: instead of `pipeline`.
+        terminal: the device that it reads from and writes to; else it reads nothing and writes what `Ended` has.
     """
 
     arguments: Sequence[str]
     env: Mapping[str, str]
     umask: int
     seconds: float
+    program: str = "pipeline"
+    terminal: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,8 @@ def forks(*env: tuple[str, str]) -> Forks:
     return started
 
 
-def main(control: int) -> None:
-    """Fork for every line; return in a child, which is the command from then on."""
+def main(control: int) -> str:
+    """Fork for every line; return in a child, which is the program of that name from then on."""
     _import_all()
     gc.freeze()  # pages that are not written to are not copied
     with socket.socket(fileno=control) as channel:
@@ -124,7 +128,7 @@ def main(control: int) -> None:
                 child = os.fork()
                 if child == 0:
                     _take_place(asked, out, err)
-                    return
+                    return asked.program
                 calls.write(json.dumps(asdict(_ended(child, asked.seconds, out, err))) + "\n")
                 calls.flush()
     sys.exit()
@@ -158,6 +162,11 @@ def _take_place(asked: Asked, out: TextIO, err: TextIO) -> None:
     """Make of the child what `exec` would have made of it."""
     os.dup2(out.fileno(), 1)
     os.dup2(err.fileno(), 2)
+    if asked.terminal:
+        terminal = os.open(asked.terminal, os.O_RDWR)
+        for standard in range(3):
+            os.dup2(terminal, standard)
+        os.close(terminal)
     os.umask(asked.umask)
     os.environ.clear()
     os.environ.update(asked.env)
@@ -175,9 +184,9 @@ def _end_here(code: int) -> None:
 if __name__ == "__main__":
     codes: list[int] = []
     atexit.register(lambda: [_end_here(code) for code in codes])
-    main(int(sys.argv[1]))
+    program = main(int(sys.argv[1]))
     try:
-        runpy.run_module("pipeline", run_name="__main__", alter_sys=True)
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if isinstance(end.code, int):
             codes.append(end.code)

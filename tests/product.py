@@ -51,6 +51,18 @@ class Said:
         return self.errors[0]
 
 
+def bare() -> dict[str, str]:
+    """The environment of every call."""
+    return DEFAULT_INSTALL | {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def apart(program: str, *arguments: str) -> Said:
+    """What `python -m program` says, in a process of its own: forked, see tests/forks.py."""
+    ended = forks(*bare().items()).end(Asked(arguments, bare(), 0o022, SECONDS, program))
+    assert ended is not None, "one at a time"
+    return Said(ended.code, ended.out, ended.err)
+
+
 class Product:
     """`python -m pipeline` with a config of its own in a folder of its own."""
 
@@ -92,7 +104,7 @@ class Product:
     @property
     def bare(self) -> dict[str, str]:
         """The environment of every call."""
-        return DEFAULT_INSTALL | {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+        return bare()
 
     @property
     def files(self) -> dict[str, bytes]:

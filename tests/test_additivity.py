@@ -20,13 +20,14 @@ from pipeline.transforms.coverage import Presence
 from pipeline.transforms.energy import Energy, fold
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
+from tests.examples import examples
 from tests.transforms.made import Made, Points, differences, joined, shuffled, unowned
 
 MAX_GAP_MS = 600_000
 HOURS = 5
 KINDS = {"steady": steady, "churning": churning, "restarting": restarting, "outages": outages}
 QUICK = settings(
-    max_examples=25,
+    max_examples=examples(8),
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow],
@@ -102,7 +103,7 @@ CUTS = st.lists(st.integers(1, HOURS - 1), max_size=HOURS - 1)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-@settings(QUICK, max_examples=8)
+@settings(QUICK, max_examples=examples(3))
 @given(
     seed=st.integers(0, 10_000),
     step_minutes=st.sampled_from([60, 5]),

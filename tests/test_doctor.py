@@ -260,7 +260,7 @@ def test_the_doctor_does_not_wait_for_a_server_that_is_down(tmp_path: Path, cloc
         began = time.monotonic()
         found = findings(settings(tmp_path, odd.url), clock)
     assert texts(found, FAIL) == f"{odd.url} answers 503: starting"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 18
 
 
 @pytest.mark.parametrize(("window", "level", "reach"), [("30d", OK, "30.0 days"), (None, NOTE, "1.0 h")])

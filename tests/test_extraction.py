@@ -45,14 +45,19 @@ def server(
 
 @pytest.fixture
 def site(server: RunningServer, tmp_path: Path, clock: RealClock) -> Site:
+    return site_of(server, tmp_path, clock)
+
+
+def site_of(server: RunningServer, tmp_path: Path, clock: RealClock) -> Site:
     entry = {"name": "demo", "prometheus_url": server.url, "grid_zone": "DE", "pue": 1.2}
     settings = Settings.model_validate({"warehouse": {"path": str(tmp_path)}, "clusters": [entry]})
     return open_site("demo", settings, {}, clock)
 
 
-@pytest.fixture
-def alone(site: Site) -> Energy:
+@pytest.fixture(scope="module")
+def alone(server: RunningServer, tmp_path_factory: pytest.TempPathFactory, clock: RealClock) -> Energy:
     """Every hour read and folded for itself, all nodes at once."""
+    site = site_of(server, tmp_path_factory.mktemp("alone"), clock)
     return join([site.fold(Window.of_hour(hour)) for hour in HOURS])
 
 

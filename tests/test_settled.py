@@ -14,17 +14,21 @@ from pipeline.settled import Finality, settled, to_json
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import INTENSITY_CHECKS
 from tests.prices import stored
-from tests.prices.stored import CLUSTER, START, ZONE, fold, job, learn, vintage
+from tests.prices.stored import CLUSTER, START, ZONE, copied, fold, job, learn, vintage
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 HOURS = [START + n * HOUR for n in range(48)]
 FOLDED = HOURS[-1] + 2 * HOUR
 
 
-def days(folder: Path, given: Settings | None = None) -> Warehouse:
+def days(folder: Path) -> Warehouse:
     """Two days priced from estimates."""
+    return copied(estimated, folder)
+
+
+def estimated(folder: Path) -> Warehouse:
     learn(Warehouse(folder), *(vintage(hour, 100.0, FOLDED) for hour in HOURS))
-    return fold(given or stored.settings(folder), HOURS, FOLDED + HOUR)
+    return fold(stored.settings(folder), HOURS, FOLDED + HOUR)
 
 
 def asked(warehouse: Warehouse, hours: list[datetime], when: datetime, outcome: str = "ok", **columns: object) -> None:

@@ -47,27 +47,67 @@ NATURAL_KEYS = {
     "teams": ", ".join(TABLES["teams"].names),
 }
 
+# Views of footers: the table, the entry, and what of it tells a state of the day.
+SHA = f"left(sha256(footer), {DIGEST_LETTERS})"
+FOOTERS = {
+    "stored.footers": ("emissions", FOOTER_KEY, SHA),
+    "stored.loose_footers": ("emissions", FOOTER_KEY, SHA),
+    **{
+        f"stored.{table}_digests": (table, DIGEST_KEY, "decode(footer)")
+        for table in ("node_energy", "processes", "emissions_daily")
+    },
+}
+VIEWS_OF_FILES = (*(f"stored.{table}" for table in TABLES), *FOOTERS)
+VIEWS_OF_MONTHS = {  # where months are read by their own files
+    "stored.loose_footers",
+    *(f"stored.{table}{part}" for table in TABLES_OF_MONTHS for part in ("", "_digests")),
+}
+NO_FOOTERS = """select null::varchar as cluster, null::date as date, null::varchar as source_digest,
+            null::blob as footer where false"""
+
+
+def view_of_files(root: Path, name: str, months: Standing = NO_MONTHS) -> str:
+    """One of `VIEWS_OF_FILES` as SQL: a table's rows, or what footers tell without their rows.
+
+    The days of `months` belong together and are not in `loose_footers`, nor their tables' digests asked for.
+
+    Args:
+        root: the warehouse.
+        name: of the view.
+        months: their files are read instead of those of their days, where the table has such.
+    """
+    if name not in FOOTERS:
+        return _rows_of(root, name.removeprefix("stored."), months)
+    table, key, digest = FOOTERS[name]
+    return _by_partition(_files(root, table, months if name in VIEWS_OF_MONTHS else NO_MONTHS), key, digest)
+
+
+def without_files(name: str) -> str:
+    """The same without a row, and its types."""
+    if name in FOOTERS:
+        return NO_FOOTERS
+    nulls = [f'null::{kind} as "{column}"' for column, kind in _types(name.removeprefix("stored.")).items()]
+    return f"select {', '.join(nulls)} where false"
+
 
 def partition_column(table: str) -> str:
     """What the views call the date in a file's path: the day of its rows, or the day of writing them."""
     return "date" if table in REPLACED_TABLES else "written_date"
 
 
-def rows_of(root: Path, table: str, months: Standing = NO_MONTHS) -> str:
-    """A table's rows as stored, with its partition column; of a row that stands in two files one.
+def _types(table: str) -> dict[str, str]:
+    """Column to type, the partition's last."""
+    schema = TABLES[table]
+    types = dict(zip(schema.names, (DUCKDB_TYPES[kind] for kind in schema.types), strict=True))
+    return types | {partition_column(table): "date"}
 
-    Args:
-        root: the warehouse.
-        table: its name.
-        months: their files are read instead of those of their days, where the table has such.
-    """
-    dated = partition_column(table)
-    types = dict(zip(TABLES[table].names, (DUCKDB_TYPES[kind] for kind in TABLES[table].types), strict=True))
-    types[dated] = "date"
+
+def _rows_of(root: Path, table: str, months: Standing) -> str:
+    """A table's rows as stored, with its partition column; of a row that stands in two files one."""
     if not has_files(root, table):
-        nulls = [f'null::{kind} as "{name}"' for name, kind in types.items()]
-        return f"select {', '.join(nulls)} where false"
-    of_path = {dated: DATE_OF_PATH.format(path="filename")}
+        return without_files(f"stored.{table}")
+    types = _types(table)
+    of_path = {partition_column(table): DATE_OF_PATH.format(path="filename")}
     if table not in REPLACED_TABLES:
         gone = [quoted(str(root / name)) for name in sorted(superseded(root)) if name.startswith(f"{table}/")]
         standing = f" where filename not in ({', '.join(gone)})" if gone else ""
@@ -86,23 +126,6 @@ def _read(files: str, types: Mapping[str, str], of_path: Mapping[str, str]) -> s
     columns = [f"{of_path[name]} as {name}" if name in of_path else f'"{name}"' for name in types]
     return f"""{", ".join(columns)}
         from read_parquet({files}, schema = map {{{", ".join(fields)}}}, filename = true)"""
-
-
-def footers(root: Path, months: Standing = NO_MONTHS) -> dict[str, str]:
-    """By view, what footers tell without their rows: emissions' commits, and whose digest the other tables carry.
-
-    The days of `months` belong together and are not in `loose_footers`, nor their tables' digests asked for.
-    """
-    sha = f"left(sha256(footer), {DIGEST_LETTERS})"
-    views = {
-        "stored.footers": _by_partition(_files(root, "emissions"), FOOTER_KEY, sha),
-        "stored.loose_footers": _by_partition(_files(root, "emissions", months), FOOTER_KEY, sha),
-        "stored.commits": commits_in("stored.footers"),
-    }
-    for table in ("node_energy", "processes", "emissions_daily"):
-        files = _files(root, table, months if table in TABLES_OF_MONTHS else NO_MONTHS)
-        views[f"stored.{table}_digests"] = _by_partition(files, DIGEST_KEY, "decode(footer)")
-    return views
 
 
 def commits_in(source: str) -> str:
@@ -124,8 +147,7 @@ def quoted(text: str) -> str:
 def _by_partition(files: str, key: str, digest: str) -> str:
     """(cluster, date, source_digest, footer) of every file; the last two null without such a footer."""
     if not files:
-        return """select null::varchar as cluster, null::date as date, null::varchar as source_digest,
-            null::blob as footer where false"""
+        return NO_FOOTERS
     cluster, day = (told.format(path="file_name") for told in (CLUSTER_OF_PATH, DATE_OF_PATH))
     footer = f"any_value(value) filter (key = '{key}') as footer"
     return f"""select {cluster} as cluster, {day} as date, {digest} as source_digest, footer

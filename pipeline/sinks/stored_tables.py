@@ -157,4 +157,4 @@ class StoredTables:
 
     def _query(self, text: str, **parameters: object) -> pa.Table:
         with views.open_views(self.root, text) as connection:
-            return connection.sql(text, params=parameters).to_arrow_table()
+            return connection.execute(text, parameters).to_arrow_table()

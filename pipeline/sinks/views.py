@@ -7,8 +7,10 @@ table without a file is a typed empty view, because a glob that matches nothing 
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,15 +21,17 @@ from pipeline.sinks import months, scans
 from pipeline.sinks.closings import CLOSING_VIEWS
 from pipeline.sinks.daily import DAILY_VIEW
 from pipeline.sinks.idle import IDLE_VIEWS
+from pipeline.sinks.instances import Instance, create, show_kept
 from pipeline.sinks.months import NO_MONTHS, Standing
 from pipeline.sinks.partitions import MAKE_ROOM, make_folder, store_errors, sync_folder
 from pipeline.sinks.signals import MACROS, SIGNAL_VIEWS
 from pipeline.sinks.teams import TABLE_MACROS, TEAM_VIEWS
-from pipeline.tables import APPEND_ONLY_TABLES, TABLES
+from pipeline.tables import APPEND_ONLY_TABLES
 
 DATABASE = "carbon.duckdb"
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 STORAGE_VERSION = "v1.4.0"  # what the oldest supported DuckDB opens
+SOURCES = re.compile(r"\b(?:from|join)\s+([\w.]+)|\b(\w+)\(")  # as the texts here spell relations and macros
 
 
 def _of_commits(table: str, footers: str) -> str:
@@ -49,6 +53,7 @@ def _of_commits(table: str, footers: str) -> str:
 
 # In schema `stored` are the rows as they lie there; the view of a table's own name shows those that count.
 DERIVED = {
+    "stored.commits": scans.commits_in("stored.footers"),
     "stored.commit_log": "select distinct cluster, hour_utc, run_id, revision from stored.hours where store is null",
     "emissions": "from stored.emissions",
     "emissions_daily": DAILY_VIEW,
@@ -108,16 +113,21 @@ DERIVED = {
 }
 
 
-def definitions(root: Path, whole: Standing = NO_MONTHS) -> dict[str, str]:
-    """The SQL of every view by name, in the order in which they can be made; it names the tables that have files.
+# Everything in the order in which it can be made; what a view of files is made of has no name here.
+TEXTS = MACROS | dict.fromkeys(scans.VIEWS_OF_FILES, "") | DERIVED | TABLE_MACROS
+
+
+def definitions(root: Path, whole: Standing = NO_MONTHS, names: Collection[str] = tuple(TEXTS)) -> dict[str, str]:
+    """The SQL of views and macros by name, in the order in which they can be made; it names the tables that have files.
 
     Args:
         root: the warehouse.
         whole: months to read by their own files: for views that are used now, for their days may change.
+        names: only these.
     """
     root = root.absolute()
-    files = {f"stored.{name}": scans.rows_of(root, name, whole) for name in TABLES}
-    return files | scans.footers(root, whole) | DERIVED
+    of_files = {name: scans.view_of_files(root, name, whole) for name in scans.VIEWS_OF_FILES if name in names}
+    return {name: of_files.get(name, text) for name, text in TEXTS.items() if name in names}
 
 
 def open_views(
@@ -125,42 +135,36 @@ def open_views(
 ) -> duckdb.DuckDBPyConnection:
     """A connection in memory with the views, in UTC, that can read the tables under `root` and nothing else.
 
-    Close it after use. Its settings are locked, so that text from a user cannot undo that.
+    Close it after use. Its settings are locked.
 
     Args:
         root: the warehouse.
-        query: make only the views that this text can mean, or all where it names none.
-        settings: of DuckDB besides.
+        query: have only the views that this text can mean, or all where it names none.
+        settings: of DuckDB; with some, the database is none that other questions are asked of.
     """
     root = root.absolute()
-    connection = duckdb.connect(":memory:", config=dict(settings))
-    connection.execute("set TimeZone = 'UTC'")
-    connection.execute("set parquet_metadata_cache = true")  # a footer is looked at by several views, and to bind them
-    views = definitions(root, months.standing(root))
-    _create(connection, (query and _meant(views, query)) or views)
-    roots = {str(root), scans.glob_escaped(root)}
-    folders = ", ".join(
-        sorted(scans.quoted(f"{spelling}/{table}") for spelling in roots for table in (*TABLES, months.FOLDER))
-    )
-    connection.execute(f"set allowed_directories = [{folders}]")
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
-    return connection
+    names = (query and _meant(query)) or frozenset(TEXTS)
+    whole = NO_MONTHS if names.isdisjoint(scans.VIEWS_OF_MONTHS) else months.standing(root)
+    texts = definitions(root, whole, names)
+    return Instance(root, settings, has_footers=True).show(texts) if settings else show_kept(root, texts)
 
 
-def _meant(views: dict[str, str], query: str) -> dict[str, str]:
-    """The views that a query names, and those that these are made of."""
-    texts, names = [query], set()
-    texts += [text for name, text in TABLE_MACROS.items() if _names(query, name.partition("(")[0])]
-    for name in reversed(views):
-        if any(_names(text, name.rpartition(".")[2]) for text in texts):
-            names.add(name)
-            texts.append(views[name])
-    return {name: text for name, text in views.items() if name in names}
+def _meant(query: str) -> frozenset[str]:
+    """What a query names, and what that is made of."""
+    words = set(re.findall(r"\w+", query.lower()))
+    return frozenset().union(*(_made_of(name) for name in TEXTS if _plain(name).rpartition(".")[2] in words))
 
 
-def _names(text: str, name: str) -> bool:
-    return re.search(rf"\b{re.escape(name)}\b", text, re.IGNORECASE) is not None
+@cache
+def _made_of(name: str) -> frozenset[str]:
+    """It, and the views and macros that it is made of."""
+    named = set(chain.from_iterable(SOURCES.findall(TEXTS[name])))
+    return frozenset({name}).union(*(_made_of(other) for other in TEXTS if other != name and _plain(other) in named))
+
+
+def _plain(name: str) -> str:
+    """Without the parameters of a macro."""
+    return name.partition("(")[0]
 
 
 def refresh_database(root: Path) -> bool:
@@ -175,9 +179,8 @@ def refresh_database(root: Path) -> bool:
         StoreFull, StoreUnwritable: the old one stands.
     """
     root = root.absolute()
-    views = definitions(root)
-    named = (MACROS | views | TABLE_MACROS).items()
-    digest = hashlib.sha256("\n".join(f"{name}: {query}" for name, query in named).encode()).hexdigest()
+    texts = definitions(root)
+    digest = hashlib.sha256("\n".join(f"{name}: {text}" for name, text in texts.items()).encode()).hexdigest()
     path = root / DATABASE
     if _digest(path) == digest:
         return False
@@ -185,7 +188,7 @@ def refresh_database(root: Path) -> bool:
     with store_errors(path):
         make_folder(root)
         try:
-            _build(temporary, views | {"about": f"select '{digest}' as definitions_sha256"})
+            _build(temporary, texts | {"about": f"select '{digest}' as definitions_sha256"})
             temporary.chmod(temporary.stat().st_mode & 0o640)
             temporary.replace(path)
         finally:
@@ -194,27 +197,16 @@ def refresh_database(root: Path) -> bool:
     return True
 
 
-def _build(path: Path, views: dict[str, str]) -> None:
+def _build(path: Path, texts: dict[str, str]) -> None:
     path.unlink(missing_ok=True)
     try:
         with duckdb.connect(str(path), config={"storage_compatibility_version": STORAGE_VERSION}) as connection:
-            _create(connection, views)
+            create(connection, texts, {})
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
         if "No space left" in reason:
             raise StoreFull(f"cannot write {path}: {reason}; {MAKE_ROOM}") from error
         raise StoreUnwritable(f"cannot write {path}: {reason}") from error
-
-
-def _create(connection: duckdb.DuckDBPyConnection, views: dict[str, str]) -> None:
-    connection.execute("create schema stored")
-    for name, expression in MACROS.items():
-        connection.execute(f"create macro {name} as {expression}")
-    for name, query in views.items():
-        connection.execute(f"create view {name} as {query}")
-    for name, query in TABLE_MACROS.items():
-        if any(_names(query, view) for view in views):  # or what it reads is not there
-            connection.execute(f"create macro {name} as table {query}")
 
 
 def _digest(path: Path) -> str | None:

@@ -1,4 +1,6 @@
-"""Somebody else's words in ours: one line of a text, and why a server could not be reached."""
+"""Somebody else's words in ours: one line of a text, JSON as text, and why a server could not be reached."""
+
+from typing import Any
 
 from pipeline.errors import SourceError, SourceRejected, SourceUnavailable, visible
 
@@ -22,6 +24,17 @@ REASONS = {  # what the depths of a socket say, and what a person reads
 def line(text: str) -> str:
     """At most one line of somebody else's text."""
     return visible(" ".join(text.split())[:LINE_CHARACTERS])
+
+
+def writable(part: Any) -> Any:  # noqa: ANN401 # any part of a JSON document
+    """The same with each half of a surrogate pair as its escape: JSON lets it stand alone, no column or file does."""
+    if isinstance(part, str):
+        return part if part.isascii() else part.encode(errors="backslashreplace").decode()
+    if isinstance(part, list):
+        return [writable(item) for item in part]
+    if isinstance(part, dict):
+        return {writable(key): writable(value) for key, value in part.items()}
+    return part
 
 
 def failure(error: Exception, where: str) -> SourceError:

@@ -15,7 +15,7 @@ from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import APPEND_ONLY_TABLES, REPLACED_TABLES
 from pipeline.window import Window
 from tests.prices import stored
-from tests.prices.stored import START, fold, learn, vintage
+from tests.prices.stored import START, copied, fold, learn, vintage
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 HOURS = [START + n * HOUR for n in range(26)]
@@ -29,15 +29,20 @@ def given(folder: Path, **more: object) -> Settings:
     return stored.settings(folder, **more)
 
 
-def booked(folder: Path, hours: list[datetime] = HOURS) -> Warehouse:
+def booked(folder: Path) -> Warehouse:
     """26 hours of a cluster from 2026-11-03 on, priced from estimates of 100 + n g/kWh."""
+    return copied(booked_hours, folder)
+
+
+def booked_hours(folder: Path, hours: list[datetime] = HOURS) -> Warehouse:
+    """The same of other hours."""
     learn(Warehouse(folder), *(vintage(hour, 100.0 + n, FOLDED) for n, hour in enumerate(hours)))
     return fold(given(folder), hours, FOLDED + HOUR)
 
 
 def rows(root: Path, view: str) -> list[dict[str, Any]]:
     """All rows of a view, in one order."""
-    with open_views(root) as connection:
+    with open_views(root, view) as connection:
         return connection.sql(f"from {view} order by all").to_arrow_table().to_pylist()
 
 

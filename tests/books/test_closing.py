@@ -17,7 +17,20 @@ from pipeline.sinks.sql import run_query, shipped_queries
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.window import Window
 from tests.books import booked as books
-from tests.books.booked import DAY, FIRST_DAY, FOLDED, HOUR, HOURS, LATER, booked, given, namespace, rows, totals
+from tests.books.booked import (
+    DAY,
+    FIRST_DAY,
+    FOLDED,
+    HOUR,
+    HOURS,
+    LATER,
+    booked,
+    booked_hours,
+    given,
+    namespace,
+    rows,
+    totals,
+)
 from tests.prices.stored import CLUSTER, PUE, START, fold, job, learn, vintage
 
 SPAN = Period("first", FIRST_DAY)
@@ -127,7 +140,7 @@ def test_other_totals_are_closed_anew_only_when_asked_and_the_newest_closing_cou
 
 
 def test_hours_that_a_run_may_still_bring_are_waited_for(tmp_path: Path) -> None:
-    booked(tmp_path, HOURS[:20])
+    booked_hours(tmp_path, HOURS[:20])
     found = closed(tmp_path)
     assert (found.exit_code, found.refusal) == (
         75, "4 of 24 hours are not done, the first 2026-11-03T20:00Z: run first, or --as-is",
@@ -139,7 +152,7 @@ def test_hours_that_a_run_may_still_bring_are_waited_for(tmp_path: Path) -> None
 
 
 def test_late_hours_of_a_period_closed_as_it_is_show_as_late(tmp_path: Path) -> None:
-    booked(tmp_path, HOURS[:20])
+    booked_hours(tmp_path, HOURS[:20])
     closed(tmp_path, as_is=True)
     fold(given(tmp_path), HOURS[20:24], LATER + HOUR, run_id="late")
     shop = restated(tmp_path)["shop"]
@@ -148,7 +161,7 @@ def test_late_hours_of_a_period_closed_as_it_is_show_as_late(tmp_path: Path) -> 
 
 
 def test_what_stays_incomplete_is_refused_with_another_code(tmp_path: Path) -> None:
-    booked(tmp_path, HOURS[2:])  # the cluster begins at 02:00, no run brings what was before
+    booked_hours(tmp_path, HOURS[2:])  # the cluster begins at 02:00, no run brings what was before
     found = closed(tmp_path)
     assert (found.exit_code, "2 of 24 hours are not complete" in (found.refusal or "")) == (65, True)
     assert closed(tmp_path, as_is=True).rows[0]["lacking_hours"] == 2

@@ -117,7 +117,7 @@ def test_a_day_of_estimates_settles_and_everybody_agrees(published_day: Publishe
 
         for hour in sorted(measured):
             assert in_store(store, hour) == pytest.approx(measured[hour], rel=1e-9)
-        with open_views(warehouse.root) as connection:
+        with open_views(warehouse.root, "revisions") as connection:
             revised = connection.sql(
                 "select hour_utc, sum(new_emissions_gco2e - old_emissions_gco2e), string_agg(distinct cause) "
                 "from revisions group by hour_utc"

@@ -32,7 +32,7 @@ WIRE = [name for name in DECODERS if name not in READERS]
 PLAIN = (int, float, str, bytes)
 COMPARED = (operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge)  # as `dis.cmp_op`
 LONGEST_WORD = 64  # that libFuzzer knows
-BOUND_ANEW = 1_000  # inputs: atheris itself takes some kilobytes for each and keeps them
+BOUND_ANEW = 1_000  # inputs: atheris itself takes some kilobytes for each and keeps them, gigabytes in ten minutes
 MOST_SECONDS = 300  # of the clock for one input that never comes back from C, where no signal of ours is seen
 
 
@@ -66,7 +66,8 @@ def _go(name: str, options: argparse.Namespace) -> None:
     atheris.Setup(
         [
             name, f"-max_len={fuzz.LONGEST}", f"-seed={options.seed + 1}", f"-timeout={MOST_SECONDS}",
-            f"-artifact_prefix={CORPUS / name}/found-", "-use_value_profile=1", f"-dict={_words()}", str(folder),
+            "-rss_limit_mb=0", f"-artifact_prefix={CORPUS / name}/found-", "-use_value_profile=1", f"-dict={_words()}",
+            str(folder),
         ],
         once,
     )  # fmt: skip

@@ -1,9 +1,11 @@
 """A warehouse with folded hours and vintages of the grid, and no Prometheus: what repricing works on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -107,6 +109,22 @@ def fold(given: Settings, hours: list[datetime], now: datetime, run_id: str = "f
                 CLUSTER, day, [HourCommit(hour, "complete") for hour in of_day], tables, stamp, revision_rows
             )
     return warehouse
+
+
+def copied(make: Callable[[Path], Warehouse], folder: Path) -> Warehouse:
+    """The warehouse that `make` makes in an empty folder, where it has made it before."""
+    for name, content in _files(make).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return Warehouse(folder)
+
+
+@cache
+def _files(make: Callable[[Path], Warehouse]) -> dict[Path, bytes]:
+    with TemporaryDirectory() as folder:
+        make(Path(folder))
+        return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def vintage(

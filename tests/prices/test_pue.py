@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -26,8 +26,9 @@ from pipeline.sinks.warehouse import Warehouse
 from pipeline.tables import INTENSITY, PUE
 from pipeline.window import to_ms
 from tests.conftest import SMALL_FLEET_START
+from tests.examples import examples
 from tests.prices import stored
-from tests.prices.stored import CLUSTER, START, StandingClock, figures, fold, job, learn, vintage
+from tests.prices.stored import CLUSTER, START, StandingClock, copied, figures, fold, job, learn, vintage
 from tests.sinks.servers import real_victoria
 from tests.sources.series import push, written
 
@@ -39,7 +40,7 @@ SOURCE = f"query:{QUERY}"
 
 
 def table(warehouse: Warehouse, name: str) -> list[dict[str, Any]]:
-    with open_views(warehouse.root) as connection:
+    with open_views(warehouse.root, name) as connection:
         rows: list[dict[str, Any]] = connection.sql(f"from {name} order by all").to_arrow_table().to_pylist()
     return rows
 
@@ -168,51 +169,57 @@ def measured(first: int, last: int, ratio: float | None, fetched: datetime) -> d
     }  # fmt: skip
 
 
+DAY_HOURS = [START + n * HOUR for n in range(24)]
 EVENTS = st.lists(
     st.tuples(
-        st.integers(0, 40),  # hours after the fold at which it is fetched
+        st.integers(0, 15),  # hours after the fold at which it is fetched
         st.integers(0, 7),  # the first hour it speaks of
         st.integers(1, 4),  # how many
         st.sampled_from([None, 1.0, 1.2, 1.5]),
-        st.none() | st.sampled_from([None, 0.0, 80.0, 400.0]),  # g/kWh instead of a PUE
+        st.sampled_from([None, 0.0, 80.0, 400.0]),  # g/kWh instead of a PUE
         st.booleans(),  # whether it is an intensity
         st.booleans(),  # whether a run follows it
     ),
-    max_size=7,
+    min_size=8,
+    max_size=16,
 )
 
 
-@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def unmeasured(folder: Path) -> Warehouse:
+    """24 hours at 100 g/kWh that have no PUE yet."""
+    learn(Warehouse(folder), *(vintage(hour, 100.0, DAY_HOURS[-1]) for hour in DAY_HOURS))
+    return fold(stored.settings(folder, pue={"query": QUERY}), DAY_HOURS, DAY_HOURS[-1] + 2 * HOUR)
+
+
+@hypothesis_settings(max_examples=examples(3), deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(EVENTS)
 def test_repricing_does_not_depend_on_when_runs_happened(events: list[tuple[Any, ...]]) -> None:
     """Any history of PUE and intensities with runs in between ends as one run at the end; once more changes nothing.
 
     And it ends as the newest figure of each hour says, reckoned here.
     """
-    with TemporaryDirectory() as one, TemporaryDirectory() as other:
-        often, once = Path(one), Path(other)
-        given = {folder: stored.settings(folder, pue={"query": QUERY}) for folder in (often, once)}
-        for folder in (often, once):
-            learn(Warehouse(folder), *(vintage(hour, 100.0, HOURS[-1]) for hour in HOURS))
-            fold(given[folder], HOURS, FOLDED)
-        pues: dict[datetime, float | None] = dict.fromkeys(HOURS)
-        grid: dict[datetime, float | None] = dict.fromkeys(HOURS, 100.0)
+    folded = DAY_HOURS[-1] + 2 * HOUR
+    with TemporaryDirectory() as folder:
+        often, once = (copied(unmeasured, Path(folder, name)).root for name in ("often", "once"))
+        given = {warehouse: stored.settings(warehouse, pue={"query": QUERY}) for warehouse in (often, once)}
+        pues: dict[datetime, float | None] = dict.fromkeys(DAY_HOURS)
+        grid: dict[datetime, float | None] = dict.fromkeys(DAY_HOURS, 100.0)
         for number, (after, first, length, ratio, g, is_grid, runs) in enumerate(
             sorted(events, key=lambda e: int(e[0]))
         ):
-            fetched, hours = FOLDED + after * HOUR + (number + 1) * MINUTE, HOURS[first : first + length]
+            fetched, hours = folded + after * HOUR + (number + 1) * MINUTE, DAY_HOURS[first : first + length]
             (grid if is_grid else pues).update(dict.fromkeys(hours, g if is_grid else ratio))
-            for folder in (often, once):
+            for warehouse in (often, once):
                 if is_grid:
-                    learn(Warehouse(folder), *(vintage(h, g, fetched) for h in hours), run_id=f"learn-{number}")
+                    learn(Warehouse(warehouse), *(vintage(h, g, fetched) for h in hours), run_id=f"learn-{number}")
                 else:
                     row = pa.Table.from_pylist([measured(first, first + length, ratio, fetched)], PUE)
-                    Warehouse(folder).append("pue", row, f"learn-{number}", fetched.date())
+                    Warehouse(warehouse).append("pue", row, f"learn-{number}", fetched.date())
             if runs:
                 reprice(job(given[often], fetched + timedelta(seconds=5)), [CLUSTER], None)
-        end = FOLDED + timedelta(days=5)
-        for folder in (often, once):
-            reprice(job(given[folder], end), [CLUSTER], None)
+        end = folded + timedelta(days=5)
+        for warehouse in (often, once):
+            reprice(job(given[warehouse], end), [CLUSTER], None)
         assert figures(Warehouse(often)) == figures(Warehouse(once))
         for row in Warehouse(often).read_table("emissions").to_pylist():
             ratio, g = pues[row["hour_utc"]], grid[row["hour_utc"]]

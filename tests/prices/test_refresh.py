@@ -81,7 +81,7 @@ def refresh(given: Settings, hours: list[datetime], now: datetime, *, dry_run: b
 
 
 def table(folder: Path, name: str) -> list[dict[str, Any]]:
-    with open_views(folder) as connection:
+    with open_views(folder, name) as connection:
         rows: list[dict[str, Any]] = connection.sql(f"from {name} order by all").to_arrow_table().to_pylist()
     return rows
 

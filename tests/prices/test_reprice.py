@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -19,8 +19,9 @@ from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import DayTables, HourCommit, RunStamp, Warehouse
 from pipeline.tables import EMISSIONS, INTENSITY, NODE_ENERGY, QUARANTINE
 from pipeline.transforms.revisions import revision_rows
+from tests.examples import examples
 from tests.prices import stored
-from tests.prices.stored import CLUSTER, PUE, START, figures, fold, job, learn, vintage
+from tests.prices.stored import CLUSTER, PUE, START, copied, figures, fold, job, learn, vintage
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 HOURS = [START + n * HOUR for n in range(26)]
@@ -29,7 +30,7 @@ LATER = FOLDED + 3 * DAY
 
 
 def revisions(warehouse: Warehouse) -> list[dict[str, Any]]:
-    with open_views(warehouse.root) as connection:
+    with open_views(warehouse.root, "revisions") as connection:
         return connection.sql("from revisions order by all").to_arrow_table().to_pylist()
 
 
@@ -37,11 +38,14 @@ def grams(warehouse: Warehouse) -> float:
     return math.fsum(row["emissions_gco2e"] for row in warehouse.read_table("emissions").to_pylist())
 
 
+def estimated(folder: Path) -> Warehouse:
+    learn(Warehouse(folder), *(vintage(hour, 100.0 + n, HOURS[-1]) for n, hour in enumerate(HOURS)))
+    return fold(stored.settings(folder), HOURS, FOLDED)
+
+
 def estimated_days(folder: Path) -> Warehouse:
     """26 hours priced from estimates of 100 + n g/kWh."""
-    given = stored.settings(folder)
-    learn(Warehouse(folder), *(vintage(hour, 100.0 + n, HOURS[-1]) for n, hour in enumerate(HOURS)))
-    return fold(given, HOURS, FOLDED)
+    return copied(estimated, folder)
 
 
 def test_a_revised_hour_is_priced_anew_and_no_other(tmp_path: Path) -> None:
@@ -224,7 +228,7 @@ def test_the_golden_case_a_spiky_load_on_a_spiky_grid(tmp_path: Path) -> None:
 
 EVENTS = st.lists(
     st.tuples(
-        st.integers(0, 40),  # hours after the fold at which it is fetched
+        st.integers(0, 15),  # hours after the fold at which it is fetched
         st.integers(0, 7),  # which hour it speaks of
         st.sampled_from([(0, 60), (0, 30), (30, 60), (0, 120), (-60, 60)]),
         st.sampled_from([None, 0.0, 80.0, 120.0, 400.0]),
@@ -232,31 +236,27 @@ EVENTS = st.lists(
         st.sampled_from(["electricity_maps", "neso"]),
         st.booleans(),  # whether a run follows it
     ),
-    max_size=6,
+    min_size=8,
+    max_size=14,
 )
 
 
-@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(max_examples=examples(3), deadline=None, phases=(Phase.explicit, Phase.generate))
 @given(EVENTS)
 def test_repricing_does_not_depend_on_when_runs_happened(events: list[tuple[Any, ...]]) -> None:
     """Any history of vintages with runs in between ends as one run at the end does, and once more changes nothing."""
-    hours = HOURS[:8]
-    folded = hours[-1] + 2 * HOUR
-    with TemporaryDirectory() as one, TemporaryDirectory() as other:
-        often, once = Path(one), Path(other)
-        for folder in (often, once):
-            learn(Warehouse(folder), *(vintage(hour, 100.0 + n, hours[-1]) for n, hour in enumerate(hours)))
-            fold(stored.settings(folder), hours, folded)
+    with TemporaryDirectory() as folder:
+        often, once = (estimated_days(Path(folder, name)).root for name in ("often", "once"))
         for number, (after, index, minutes, value, quality, provider, runs) in enumerate(sorted(events, key=_when)):
-            fetched = folded + after * HOUR + timedelta(minutes=number)
-            row = vintage(hours[index], value, fetched, minutes, quality=quality, provider=provider)
-            for folder in (often, once):
-                learn(Warehouse(folder), row, run_id=f"learn-{number}")
+            fetched = FOLDED + after * HOUR + timedelta(minutes=number)
+            row = vintage(HOURS[index], value, fetched, minutes, quality=quality, provider=provider)
+            for warehouse in (often, once):
+                learn(Warehouse(warehouse), row, run_id=f"learn-{number}")
             if runs:
                 reprice(job(stored.settings(often), fetched + timedelta(seconds=5)), [CLUSTER], None)
-        end = folded + 5 * DAY
-        for folder in (often, once):
-            reprice(job(stored.settings(folder), end), [CLUSTER], None)
+        end = FOLDED + 5 * DAY
+        for warehouse in (often, once):
+            reprice(job(stored.settings(warehouse), end), [CLUSTER], None)
         assert figures(Warehouse(often)) == figures(Warehouse(once))
         again = reprice(job(stored.settings(often), end + HOUR), [CLUSTER], None)
         assert again.clusters[0].hours_rewritten == 0

@@ -45,9 +45,10 @@ def command_lines() -> Iterator[set[bytes]]:
 
     def watch() -> None:
         while not ended.wait(SAMPLE_SECONDS):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):  # it has just ended
-                    seen.add(path.read_bytes())
+            for process in Path("/proc").iterdir():
+                with suppress(OSError):  # it is none, or has just ended
+                    if process.name.isdigit():
+                        seen.add((process / "cmdline").read_bytes())
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -85,11 +85,11 @@ def test_a_body_without_end_is_cut_by_its_time(name: str) -> None:
     began = time.monotonic()
     with dripping(head, b" ") as url, pytest.raises(CarbonEtlError, match=r"within|longer"):
         CLIENTS[name](url, SECONDS)
-    assert time.monotonic() - began < 10 * SECONDS
+    assert time.monotonic() - began < PATIENT_SECONDS
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-@pytest.mark.timeout(8)
+@pytest.mark.timeout(60)
 def test_a_head_without_end_is_cut_by_its_time(name: str) -> None:
     with dripping(b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 16) as url, pytest.raises(CarbonEtlError):
         CLIENTS[name](url, SECONDS)

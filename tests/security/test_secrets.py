@@ -113,7 +113,8 @@ def product_of(folder: Path, prometheus: str, vendor: str, store: str) -> Produc
 
 
 CHECK = ("--verbose", "config", "check")
-BACKFILL = ("--verbose", "backfill", *WINDOW, "--workers", "2")
+BACKFILL = ("--verbose", "backfill", *WINDOW)
+BY_WORKERS = (*BACKFILL, "--workers", "2")
 DOCTOR = ("--verbose", "doctor")
 EXPLAIN = ("--verbose", "doctor", "--cluster", "prod-eu", "--explain", "node-1", WINDOW[1])
 GRID_CHECK = ("--verbose", "grid", "check", "--cluster", "prod-eu")
@@ -122,14 +123,16 @@ REPORT = ("--verbose", "backfill", *WINDOW, "--json")
 
 
 def called(product: Product, *commands: tuple[str, ...], debug: str = "") -> list[Said]:
-    """Every command, and no secret in any word, file or command line of them."""
+    """Every command, and no secret in any word, file or command line of them, and of the processes that they start."""
     env = ENV | ({"CARBON_ETL_DEBUG": debug} if debug else {})
+    anew = [command is BY_WORKERS and not debug for command in commands]
     with command_lines() as seen:
-        said = [product.call(*command, env=env, anew=True) for command in commands]
+        said = [product.call(*command, env=env, anew=way) for command, way in zip(commands, anew, strict=True)]
     for command, one in zip(commands, said, strict=True):
         assert leaked((one.out + one.err).encode(), CORES) == [], (command, one)
     assert leaked(b"\n".join(seen), CORES) == []
-    assert any(str(product.folder).encode() in line or b"pipeline" in line for line in seen)
+    for way in set(anew):
+        assert any((b"pipeline" if way else b"tests.forks") in line for line in seen)
     for path in product.folder.rglob("*"):
         if path.is_file() and path.parent.name != "secrets":
             assert leaked(readable(path), CORES) == [], path
@@ -163,7 +166,7 @@ def test_a_run_that_passes_tells_no_secret(
     vendors = echo(itertools.cycle([404]))  # nothing there: the embedded figures price the hour
     with misbehaving(decide=vendors) as vendor:
         product = product_of(tmp_path, small_fleet_prometheus.url, vendor.url, empty_prometheus.url)
-        said = called(product, CHECK, BACKFILL, REPORT, DOCTOR, EXPLAIN, GRID_CHECK, GRID_FETCH)
+        said = called(product, CHECK, BY_WORKERS, REPORT, DOCTOR, EXPLAIN, GRID_CHECK, GRID_FETCH)
         assert heard(vendor) == {"MAPS_TOKEN", "EIA_TOKEN", "ENTSOE_TOKEN", "WATTTIME_USER", "WATTTIME_PASSWORD"}
     assert said[2].code == 0, said[2]
     assert any(name.startswith("emissions/") for name in product.files)
@@ -174,17 +177,19 @@ def test_vendors_that_repeat_what_they_hear_are_not_repeated(
 ) -> None:
     with misbehaving(decide=echo(itertools.cycle([200, 400, 401, 403, 404, 429, 500, 302]))) as vendor:
         product = product_of(tmp_path, small_fleet_prometheus.url, vendor.url, empty_prometheus.url)
-        called(product, BACKFILL, GRID_CHECK, GRID_FETCH, debug="1")
+        called(product, BY_WORKERS, GRID_CHECK, GRID_FETCH, debug="1")
         assert heard(vendor) == {"MAPS_TOKEN", "EIA_TOKEN", "ENTSOE_TOKEN", "WATTTIME_USER", "WATTTIME_PASSWORD"}
 
 
-@pytest.mark.parametrize("statuses", [(200,), (401, 400, 500)], ids=["answers", "refuses"])
+@pytest.mark.parametrize(
+    ("statuses", "backfill"), [((200,), BACKFILL), ((401, 400, 500), BY_WORKERS)], ids=["answers", "refuses"]
+)
 def test_a_prometheus_that_repeats_what_it_hears_is_not_repeated(
-    statuses: tuple[int, ...], empty_prometheus: RunningServer, tmp_path: Path
+    statuses: tuple[int, ...], backfill: tuple[str, ...], empty_prometheus: RunningServer, tmp_path: Path
 ) -> None:
     with misbehaving(decide=echo(itertools.cycle(statuses))) as evil:
         product = product_of(tmp_path, evil.url, evil.url, empty_prometheus.url)
-        said = called(product, BACKFILL, DOCTOR, debug="1")
+        said = called(product, backfill, DOCTOR, debug="1")
         assert heard(evil) >= {"PROM_PASSWORD", "PROM_HEADER", "PROM_FILE_HEADER", "PROM_BEARER"}
     assert said[0].code != 0
 

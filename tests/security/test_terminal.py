@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from pipeline.errors import visible
 from pipeline.sinks.sql import readable
 from pipeline.sinks.warehouse import Warehouse
 from pipeline.sources.wording import line
-from tests.product import ROOT, Product
+from tests.forks import Asked, Ended, forks
+from tests.product import ROOT, SECONDS, Product
 from tests.sinks import rows
 from tests.sinks.rows import HOURS
 
@@ -65,6 +67,32 @@ def on_a_terminal(*command: str, env: dict[str, str]) -> str:
     ours, its = pty.openpty()
     process = subprocess.Popen(command, cwd=ROOT, stdin=its, stdout=its, stderr=its, env={**os.environ, **env})
     os.close(its)
+    said = read(ours)
+    assert process.wait(60) is not None
+    return said
+
+
+def forked_on_a_terminal(product: Product, *arguments: str) -> str:
+    """What a command of the product writes to one."""
+    ours, its = pty.openpty()
+    env = os.environ | {"CARBON_ETL_CONFIG": str(product.config)}
+    asked = Asked(arguments, env, 0o022, SECONDS, terminal=os.ttyname(its))
+
+    def play() -> Ended | None:
+        try:
+            return forks(*product.bare.items()).end(asked)
+        finally:
+            os.close(its)
+
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(play)
+        said = read(ours)
+    assert ended.result() is not None
+    return said
+
+
+def read(ours: int) -> str:
+    """All that is written to a terminal until nobody has it open any more."""
     said = b""
     while True:
         try:
@@ -75,7 +103,6 @@ def on_a_terminal(*command: str, env: dict[str, str]) -> str:
             break
         said += piece
     os.close(ours)
-    assert process.wait(60) is not None
     return said.decode(errors="surrogateescape")
 
 
@@ -113,8 +140,9 @@ def product(tmp_path: Path) -> Product:
     ],
 )
 def test_no_command_lets_a_name_command_the_terminal(arguments: tuple[str, ...], product: Product) -> None:
-    env = {"CARBON_ETL_CONFIG": str(product.config)}
-    assert harmless(on_a_terminal(sys.executable, "-m", "pipeline", *arguments, env=env))
+    said = forked_on_a_terminal(product, *arguments)
+    assert said
+    assert harmless(said)
 
 
 def test_what_is_printed_into_a_file_is_harmless_when_that_is_shown(product: Product) -> None:

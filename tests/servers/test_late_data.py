@@ -32,7 +32,7 @@ def ran(folder: Path, urls: list[str], now: datetime, window: Window | None, rep
 
 
 def rows(folder: Path, view: str) -> list[dict[str, Any]]:
-    with open_views(folder) as connection:
+    with open_views(folder, view) as connection:
         return connection.sql(f"from {view} order by all").to_arrow_table().to_pylist()
 
 

@@ -23,7 +23,7 @@ Days = dict[tuple[Any, ...], tuple[Any, ...]]
 
 def rolled_up(root: Path) -> Days:
     """What the view shows, rounded to the digits that make two sums equal."""
-    with open_views(root) as connection:
+    with open_views(root, "emissions_daily") as connection:
         return _days(connection.sql("from emissions_daily").to_arrow_table().to_pylist())
 
 
@@ -38,7 +38,7 @@ def stored(root: Path) -> Days:
 
 def summed(root: Path) -> Days:
     """The same, added up exactly, row by row, from what `emissions` shows."""
-    with open_views(root) as connection:
+    with open_views(root, "emissions") as connection:
         rows = connection.sql("from emissions").to_arrow_table().to_pylist()
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:

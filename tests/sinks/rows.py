@@ -124,7 +124,7 @@ def contents(root: Path) -> dict[str, list[dict[str, object]]]:
     shown = ("emissions", "node_energy", "processes", "quarantine", "revisions", "hours")
     left_out = {"run_id", "written_utc", "priced_utc", "written_date"}
     found = {}
-    with open_views(root) as connection:
+    with open_views(root, " ".join(shown)) as connection:
         for view in shown:
             rows = connection.sql(f"from {view} order by all").to_arrow_table().to_pylist()
             found[view] = sorted(

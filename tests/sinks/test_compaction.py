@@ -43,7 +43,7 @@ def filled(root: Path) -> set[str]:
 
 
 def shown(root: Path, query: str = "select run_id from runs") -> list[str]:
-    with open_views(root) as connection:
+    with open_views(root, query) as connection:
         return sorted(row[0] for row in connection.sql(query).fetchall())
 
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from pipeline.sinks.views import open_views
 from pipeline.sinks.warehouse import Warehouse
+from tests.product import apart
 from tests.sinks import daily, rows
 from tests.sinks.rows import CLUSTER, DAY, FIRST, HOURS, SECOND
 
@@ -21,20 +20,6 @@ EFFECTS = [
     for table in ("revisions", "quarantine", "node_energy", "processes", "emissions", "emissions_daily", "hours")
     for part in (".temporary", "")
 ]
-
-# Commits hours 0 to 2 (0 as stored, 1 repriced, 2 new) and dies right after the named effect.
-DIE_AT = """
-import os, signal, sys
-from pathlib import Path
-from pipeline.sinks.warehouse import Warehouse
-from tests.sinks import rows
-
-def die(effect):
-    if effect == sys.argv[2]:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-rows.commit_like_a_run(Warehouse(Path(sys.argv[1]), die), *rows.second_commit(), rows.SECOND)
-"""
 
 CONSISTENT = """
     select count(*) from (
@@ -49,10 +34,8 @@ def first_commit(root: Path) -> None:
 
 
 def killed_at(root: Path, effect: str) -> None:
-    victim = subprocess.run(
-        [sys.executable, "-c", DIE_AT, str(root), effect], capture_output=True, text=True, check=False
-    )
-    assert victim.returncode == -signal.SIGKILL, victim.stderr
+    victim = apart("tests.sinks.dying", str(root), effect)
+    assert victim.code == -signal.SIGKILL, victim.err
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +53,7 @@ def test_killed_at_any_effect_the_next_run_ends_as_an_undisturbed_one(
 ) -> None:
     first_commit(tmp_path)
     killed_at(tmp_path, effect)
-    with open_views(tmp_path) as connection:
+    with open_views(tmp_path, CONSISTENT) as connection:
         assert connection.sql(CONSISTENT).fetchall() == [(0,)]
     assert daily.rolled_up(tmp_path) == daily.summed(tmp_path)
     is_between = EFFECTS.index("node_energy") <= EFFECTS.index(effect) < EFFECTS.index("emissions")
@@ -167,7 +150,7 @@ def test_an_intent_without_its_commit_stays_void_after_later_commits(tmp_path: P
     rows.commit_like_a_run(
         Warehouse(tmp_path), rows.complete(HOURS[:2]), rows.day(HOURS[:2], intensity=300), rows.THIRD
     )
-    with open_views(tmp_path) as connection:
+    with open_views(tmp_path, "revisions") as connection:
         assert connection.sql("select distinct run_id from stored.revisions order by 1").fetchall() == [
             ("run-2",),
             ("run-3",),

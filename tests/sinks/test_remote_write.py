@@ -101,10 +101,10 @@ def test_a_refused_connection_is_told_from_a_lost_answer() -> None:
 def test_an_answer_that_drips_is_cut_at_the_timeout() -> None:
     began = time.monotonic()
     with receiver(200, b"x" * 200, drip_seconds=0.1) as url:
-        error = failure_of(url, timeout_seconds=0.5)
+        error = failure_of(url, timeout_seconds=2)
     assert isinstance(error, UnsettledWriteError)
     assert error.cause == "unclear"
-    assert time.monotonic() - began < 5  # the drip itself lasts 20 s, and never pauses as long as the timeout
+    assert time.monotonic() - began < 15  # the drip itself lasts 20 s, and never pauses as long as the timeout
 
 
 @pytest.mark.real

@@ -23,6 +23,12 @@ from pipeline.window import Window, to_ms
 
 START = datetime(2026, 11, 3, 10, tzinfo=UTC)
 MAX_GAP_SECONDS = 600
+# how a simulated fleet is scraped: well, or seldom and with holes about as long as `max_gap`, by which an extract that
+# reaches less far beyond an edge than it must is found out
+SCRAPED: list[dict[str, Any]] = [
+    {"missed_scrape_ratio": 0.03},
+    {"scrape_seconds": 120, "missed_scrape_ratio": 0.5},
+]
 PACKAGE_RANGE, AMD_RANGE = 262_143.328850, 65_532.610987
 WITHHELD_KEY = (
     "hour_utc", "cluster", "node", "component", "kind", "workload", "namespace", "pod", "pod_uid", "container", "check",

@@ -1,11 +1,11 @@
-"""GPU boards, hostile and simulated: in pieces as a whole, and against their joules."""
+"""GPU boards, hostile and simulated: in pieces as a whole, and against their joules (P1, P2 and P8)."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.demo.fleet import simulate
@@ -17,15 +17,10 @@ from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.gpus import fold_gpus
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
-from tests.test_additivity import pieces
+from tests.examples import examples
+from tests.test_additivity import QUICK, pieces
 from tests.transforms.made import START, clock, differences, joined, unowned, where
 from tests.transforms.made_gpus import ACTIVITY, GAP_MS, POWER, STEADY, Boards, cut, spec_of
-
-# P1, P2 and P8
-QUICK = settings(
-    max_examples=25, deadline=None, phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.too_slow],
-)  # fmt: skip
 
 
 def hostile(seed: int) -> Boards:
@@ -69,11 +64,11 @@ def _show(boards: Boards, rng: np.random.Generator, at: np.ndarray, joules: np.n
             boards.add(ACTIVITY, [(second, float(rng.random())) for second in at.tolist()], **mine)
 
 
-@QUICK
+@settings(QUICK, max_examples=examples(12))
 @given(
     seed=st.integers(0, 1_000_000),
     step_minutes=st.sampled_from([60, 30, 15, 5]),
-    cuts=st.lists(st.integers(1, 3), max_size=3),
+    cuts=st.lists(st.integers(1, 3), min_size=1, max_size=3),
 )
 def test_p2_hostile_boards_folded_in_pieces_give_the_tables_of_the_whole(
     seed: int, step_minutes: int, cuts: list[int]

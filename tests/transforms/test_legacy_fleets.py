@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.demo.fleet import Fleet, simulate
@@ -12,20 +12,16 @@ from pipeline.demo.meters import LegacyMeter, Meters
 from pipeline.demo.transport import FleetTransport
 from pipeline.transforms.energy import Energy
 from pipeline.window import HOUR, Window
+from tests.examples import examples
 from tests.test_additivity import QUICK, pieces
-from tests.transforms.made import (
-    Points,
-    differences,
-    joined,
-    where,
-)
+from tests.transforms.made import SCRAPED, Points, differences, joined, where
 from tests.transforms.made_legacy import HOUR_SECONDS, KINDS, START_UTC, Made, OnlyTotals, folded_energy
 
 
-def legacy_fleet(kind: str, seed: int, hours: int, meter: LegacyMeter) -> Fleet:
+def legacy_fleet(kind: str, seed: int, hours: int, meter: LegacyMeter, **scraped: float) -> Fleet:
     spec = KINDS[kind](seed, START_UTC, hours, nodes=2, pods_per_node=4)
     # a Kepler that lives for less than a scrape leaves no trace: its restart is not seen
-    return simulate(replace(spec, double_restarts=0, meters=(Meters(legacy=meter),) * 2))
+    return simulate(replace(spec, double_restarts=0, meters=(Meters(legacy=meter),) * 2, **scraped))
 
 
 METERS = {
@@ -99,12 +95,12 @@ def assert_same(whole: Energy, parts: Energy) -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-@QUICK
-@given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(1, 2), max_size=2))
+@settings(QUICK, max_examples=examples(8))
+@given(seed=st.integers(0, 10_000), scraped=st.sampled_from(SCRAPED), cuts=st.lists(st.integers(1, 2), min_size=1))
 def test_p2_a_fleet_of_old_keplers_folded_in_pieces_gives_the_tables_of_the_whole(
-    kind: str, seed: int, cuts: list[int]
+    kind: str, seed: int, scraped: dict[str, float], cuts: list[int]
 ) -> None:
-    fleet = legacy_fleet(kind, seed, 3, METERS["0.7.3"])
+    fleet = legacy_fleet(kind, seed, 3, METERS["0.7.3"], **scraped)
     first = fleet.spec.window.start
     transport = FleetTransport(fleet)
     whole = folded_energy(transport, fleet.spec.window)
@@ -147,8 +143,8 @@ def hostile(seed: int) -> Made:
     return made
 
 
-@QUICK
-@given(seed=st.integers(0, 1_000_000), cuts=st.lists(st.integers(1, 3), max_size=3))
+@settings(QUICK, max_examples=examples(12))
+@given(seed=st.integers(0, 1_000_000), cuts=st.lists(st.integers(1, 3), min_size=1))
 def test_p2_hostile_sockets_and_containers_folded_in_pieces_give_the_tables_of_the_whole(
     seed: int, cuts: list[int]
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pipeline.samples import MeterSamples, SocketStamps
@@ -15,7 +15,8 @@ from pipeline.transforms.energy import Energy, book, fold_counters
 from pipeline.transforms.folded import Consumer
 from pipeline.transforms.plausibility import Ceilings, screen, suspects
 from pipeline.transforms.sheet import FoldRules
-from tests.test_additivity import Hostile, pieces
+from tests.examples import examples
+from tests.test_additivity import QUICK, Hostile, pieces
 from tests.transforms.made import (
     MAX_GAP_SECONDS,
     Made,
@@ -222,16 +223,11 @@ def test_the_register_is_compared_without_what_was_taken_out() -> None:
     assert only(made.fold().nodes)["cross_ratio"] != pytest.approx(1.0, rel=0.1)
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(QUICK, max_examples=examples(10))
 @given(
     seed=st.integers(0, 1_000_000),
     step_minutes=st.sampled_from([60, 5]),
-    cuts=st.lists(st.integers(1, 3), max_size=3),
+    cuts=st.lists(st.integers(1, 3), min_size=1, max_size=3),
     socket_watts=st.sampled_from([15.0, 25.0, 60.0, 150.0]),
 )
 def test_p1_and_p2_hold_whatever_is_taken_out(

@@ -267,10 +267,12 @@ def test_p1_and_p2_hold_for_replicas_of_a_fleet(kind: str, step_minutes: int) ->
     spec = spec_of(kind, 5)
     down = ((3_600_000, 5_400_000),)
     fleets = replicas(spec, Replica(1, downtimes_ms=down), Replica(2, clock_ms=-2_000), Replica(3, clock_ms=700))
+    transports = [FleetTransport(fleet) for fleet in fleets]
+    started_ms = [starts_of(one) for one in transports]
 
     def fold(window: Window) -> Energy:
-        transports = [FleetTransport(fleet) for fleet in fleets]
-        return join(*(fold_extract(one, window, step_minutes, starts_of(one)) for one in transports))
+        every = zip(transports, started_ms, strict=True)
+        return join(*(fold_extract(one, window, step_minutes, known) for one, known in every))
 
     window = spec.window
     whole = fold(window)

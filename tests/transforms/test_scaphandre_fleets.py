@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from pipeline.demo.fleet import Fleet, FleetSpec, simulate
@@ -17,16 +17,13 @@ from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.scaphandre import fold_scaphandre
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
-from tests.transforms.made import AMD_RANGE, MAX_GAP_SECONDS, PACKAGE_RANGE, differences, joined, unowned
+from tests.examples import examples
+from tests.test_additivity import QUICK
+from tests.transforms.made import AMD_RANGE, MAX_GAP_SECONDS, PACKAGE_RANGE, SCRAPED, differences, joined, unowned
 from tests.transforms.made_scaphandre import GAP_MS, MadeScaphandre
 
 START = datetime(2026, 11, 3, 22, tzinfo=UTC)
-QUICK = settings(
-    max_examples=25,
-    deadline=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.too_slow],
-)
+CUTS = st.sets(st.integers(1, 3), min_size=1)
 
 
 def fleet_of(seed: int, meter: ScaphandreMeter, hours: int = 3, **more: object) -> Fleet:
@@ -95,21 +92,22 @@ def test_p8_pods_and_guests_get_what_they_used_by_pod_and_by_name() -> None:
     assert [key for key, joules in ours.items() if abs(joules / truth[key] - 1) > 0.02] == []
 
 
-@QUICK
+@settings(QUICK, max_examples=examples(10))
 @given(
     seed=st.integers(0, 10_000),
     version=st.sampled_from(["1.0.2", "0.5.0"]),
     frozen=st.sampled_from([None, (0.9, 1.05), (0.5, 2.2)]),
-    cuts=st.sets(st.integers(1, 3)),
+    scraped=st.sampled_from(SCRAPED),
+    cuts=CUTS,
     part_samples=st.sampled_from([None, 50]),
     step_minutes=st.sampled_from([60, 5]),
 )
 def test_p2_a_fleet_folded_in_pieces_gives_the_tables_of_the_whole(
-    seed: int, version: str, frozen: tuple[float, float] | None, cuts: set[int], part_samples: int | None,
-    step_minutes: int,
+    seed: int, version: str, frozen: tuple[float, float] | None, scraped: dict[str, float], cuts: set[int],
+    part_samples: int | None, step_minutes: int,
 ) -> None:  # fmt: skip
     meter = ScaphandreMeter(version=version, frozen_hours=frozen)
-    fleet = fleet_of(seed, meter, 4, jobs_per_hour=6.0, missed_scrape_ratio=0.03, silences=2, guests=(1, 0))
+    fleet = fleet_of(seed, meter, 4, jobs_per_hour=6.0, silences=2, guests=(1, 0), **scraped)
     first = fleet.spec.window.start
     edges = [0, *sorted(cuts), 4]
     parts = [
@@ -197,8 +195,8 @@ class Hostile:
             self.made.add(scaphandre.CONTAINERS, [(s, 1.0) for s in at if self._chance(0.1)], **told)
 
 
-@settings(QUICK, max_examples=60)
-@given(seed=st.integers(0, 1_000_000), step_minutes=st.sampled_from([60, 5]), cuts=st.sets(st.integers(1, 3)))
+@settings(QUICK, max_examples=examples(25))
+@given(seed=st.integers(0, 1_000_000), step_minutes=st.sampled_from([60, 5]), cuts=CUTS)
 def test_p1_and_p2_hostile_samples_add_up_and_may_be_cut_anywhere(seed: int, step_minutes: int, cuts: set[int]) -> None:
     made = Hostile(seed).made
     whole = made.fold(0, 4, step_minutes)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.demo.fleet import Fleet, simulate
@@ -18,9 +18,10 @@ from pipeline.transforms.energy import Energy, book
 from pipeline.transforms.gpus import fold_gpus
 from pipeline.transforms.sheet import FoldRules
 from pipeline.window import HOUR, Window
+from tests.examples import examples
 from tests.test_additivity import QUICK, pieces
 from tests.transforms.exposed import GAP_MS
-from tests.transforms.made import Points, clock, differences, joined, only, scrapes, unowned, where
+from tests.transforms.made import SCRAPED, Points, clock, differences, joined, only, scrapes, unowned, where
 from tests.transforms.made_gpus import POWER, Boards, cut, spec_of
 
 AT = scrapes("09:45", "12:15")
@@ -141,12 +142,12 @@ def test_p8_holders_of_exclusive_boards_are_within_a_tenth_of_a_percent_of_the_t
     assert 0.005 < found[:, 1].sum() / truth < 0.03
 
 
-@QUICK
-@given(seed=st.integers(0, 10_000), cuts=st.lists(st.integers(1, 2), max_size=2))
-def test_p2_boards_that_change_hands_folded_in_pieces_give_the_tables_of_the_whole(seed: int, cuts: list[int]) -> None:
-    spec = replace(
-        spec_of(DcgmMeter(), seed, *[GpuSpec()] * 3, GpuSpec("shared")), missed_scrape_ratio=0.1, lead_minutes=30
-    )
+@settings(QUICK, max_examples=examples(8))
+@given(seed=st.integers(0, 10_000), scraped=st.sampled_from(SCRAPED), cuts=st.lists(st.integers(1, 2), min_size=1))
+def test_p2_boards_that_change_hands_folded_in_pieces_give_the_tables_of_the_whole(
+    seed: int, scraped: dict[str, float], cuts: list[int]
+) -> None:
+    spec = replace(spec_of(DcgmMeter(), seed, *[GpuSpec()] * 3, GpuSpec("shared")), lead_minutes=30, **scraped)
     fleet, first = simulate(spec), spec.window.start
     whole = fold(fleet, spec.window)
     assert sum(row["tail_joules"] for row in whole.rows.to_pylist()) > 0

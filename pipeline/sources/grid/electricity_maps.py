@@ -17,6 +17,7 @@ from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal, who
 from pipeline.sources.grid.electricity_maps_access import NAME, Access
 from pipeline.sources.grid.steps import Step, forecasts, vintages
 from pipeline.sources.grid.web import NotInPlan, document, figure, first_line, malformed, moment
+from pipeline.sources.wording import line
 from pipeline.window import HOUR, Clock, floor_hour
 
 STEPS = {"hourly": HOUR, "15_minutes": timedelta(minutes=15), "5_minutes": timedelta(minutes=5)}
@@ -144,8 +145,7 @@ class ElectricityMaps:
             start, value = _start_and_value(row)
             end, updated, method = start + self._step, _updated(row), row.get("estimationMethod")
             quality = _quality(row, start, end, updated, payload.fetched_utc)
-            told = None if method is None else first_line(str(method).encode(errors="replace"))  # half a surrogate
-            yield Step(start, end, value, quality, updated, told)
+            yield Step(start, end, value, quality, updated, None if method is None else line(str(method)))
 
 
 def _quality(

@@ -59,8 +59,7 @@ def computed(generation: Generation, fuels: Mapping[str, str | None], factor_typ
             by_code = {code: factors()[fuels.get(code) or UNKNOWN, factor_type] for code in known}
             grams = math.fsum(max(value, 0.0) * by_code[code] for code, value in known.items())
             unnamed = [code for code, value in sorted(known.items()) if value > 0 and _is_unknown(code, fuels)]
-            names = ", ".join(unnamed).encode(errors="replace").decode()  # half a surrogate of JSON is no text
-            told = f"; {names} as {UNKNOWN}" if unnamed else ""
+            told = f"; {', '.join(unnamed)} as {UNKNOWN}" if unnamed else ""
             yield Step(start, end, grams / total, "estimated", model=f"computed from mix, factors {RELEASE}{told}")
 
 

@@ -4,21 +4,21 @@ A model date that becomes the default re-issues the whole history, so each row k
 imputed data is `estimated`; WattTime calls the rest its model at full quality, and that is `measured` here.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SourceMalformed
 from pipeline.settings import HttpSettings
 from pipeline.settings.intensity import WattTimeTable
 from pipeline.sources.grid import contract, steps
 from pipeline.sources.grid.contract import Ask, FactorType, Payload, Signal
 from pipeline.sources.grid.steps import SHORTEST_STEP, Step
 from pipeline.sources.grid.watttime_login import NAME, WattTimeSession
-from pipeline.sources.grid.web import NothingThere, document, figure, first_line, malformed, moment
+from pipeline.sources.grid.web import NothingThere, document, figure, malformed, moment
+from pipeline.sources.wording import line
 from pipeline.units import G_PER_KWH_OF_LB_PER_MWH
 from pipeline.window import HOUR, Clock, floor_hour
 
@@ -110,7 +110,7 @@ class WattTime:
         seconds = meta.get("data_point_period_seconds")
         if type(seconds) is not int or not 0 < seconds <= SECONDS_PER_DAY:
             raise malformed(NAME, f"with data_point_period_seconds {seconds!r}")
-        described = " ".join(str(model[key]) for key in ("date", "type") if model.get(key)) or None
+        described = line(" ".join(str(model[key]) for key in ("date", "type") if model.get(key))) or None
         for row in _part(answer, "data", list):
             if not isinstance(row, dict) or "value" not in row:
                 raise malformed(NAME, f"with {row!r} where it documents point_time and value")
@@ -155,10 +155,10 @@ def _part(answer: Any, key: str, kind: type) -> Any:  # noqa: ANN401 # parts of 
 def _warnings(body: bytes) -> list[str]:
     """The warnings of an answer; what is wrong with its form `parse` will tell."""
     try:
-        said = [f"{warning['type']}: {warning['message']}" for warning in json.loads(body)["meta"]["warnings"]]
-    except (ValueError, KeyError, TypeError):
+        said = [f"{warning['type']}: {warning['message']}" for warning in document(NAME, body)["meta"]["warnings"]]
+    except (SourceMalformed, KeyError, TypeError):
         return []
-    return [f"watttime warns: {first_line(text.encode())}" for text in dict.fromkeys(said)]
+    return [f"watttime warns: {line(text)}" for text in dict.fromkeys(said)]
 
 
 def _access(signal: Mapping[str, Any], zone: str | None) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pipeline.credentials.echoes import without
 from pipeline.errors import SourceError, SourceMalformed, SourceRejected, SourceUnavailable
 from pipeline.fuse import Fuse, OversizedError, read_body
 from pipeline.settings import HttpSettings
-from pipeline.sources.wording import LINE_CHARACTERS, failure, line
+from pipeline.sources.wording import LINE_CHARACTERS, failure, line, writable
 from pipeline.window import Clock
 
 HEADERS = {"User-Agent": "carbon-etl", "Accept-Encoding": "gzip"}
@@ -183,13 +183,13 @@ def malformed(provider: str, what: str) -> SourceMalformed:
 
 
 def document(provider: str, body: bytes) -> Any:  # noqa: ANN401 # the type of a JSON document
-    """The JSON of an answer.
+    """The JSON of an answer, all its texts writable.
 
     Raises:
         SourceMalformed: it is none.
     """
     try:
-        return json.loads(body)
+        return writable(json.loads(body))
     except (ValueError, RecursionError):
         raise malformed(provider, f"with something that is no JSON: {first_line(body)!r}") from None
 
@@ -206,7 +206,7 @@ def moment(provider: str, text: object) -> datetime:
             return stamp.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise malformed(provider, f"{first_line(repr(text).encode())} where it documents a time with a zone")
+    raise malformed(provider, f"{line(repr(text))} where it documents a time with a zone")
 
 
 def figure(provider: str, value: object) -> float | None:
@@ -222,7 +222,7 @@ def figure(provider: str, value: object) -> float | None:
             return float(value)
     except OverflowError:
         pass
-    raise malformed(provider, f"{first_line(repr(value).encode())} where it documents a number or null")
+    raise malformed(provider, f"{line(repr(value))} where it documents a number or null")
 
 
 def _seconds(text: str, now: datetime) -> float | None:

@@ -104,7 +104,7 @@ class PrometheusServer:
                     samples = [(round(float(s) * MS_PER_SECOND), float(v)) for s, v in item["values"]]
                     key = tuple(sorted(item["metric"].items()))
                     found.setdefault(key, (item["metric"], []))[1].extend(samples)
-            except (*MALFORMED, OverflowError) as error:
+            except MALFORMED as error:
                 raise SourceMalformed(f"{self.url} does not answer {query!r} with a matrix") from error
         return list(found.values())
 

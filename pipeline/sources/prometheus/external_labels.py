@@ -10,6 +10,7 @@ from itertools import product
 from typing import NamedTuple
 
 from pipeline.sources.prometheus.selectors import Matcher
+from pipeline.sources.wording import writable
 
 BEGIN = "  external_labels:"
 ENTRY = re.compile(r"    (\S.*?): (.+)")
@@ -51,7 +52,12 @@ def external_labels(config: str) -> dict[str, str] | None:
 
 
 def _scalar(text: str) -> str | None:
-    """A one-line YAML scalar of a string; None for what is none."""
+    """A one-line YAML scalar of a string; None for what is none, or has half a surrogate, which no request can hold."""
+    found = _unquoted(text)
+    return found if found is not None and writable(found) == found else None
+
+
+def _unquoted(text: str) -> str | None:
     if len(text) > 1 and text[0] == text[-1] == "'":
         inner = text[1:-1].replace("''", "")
         return None if "'" in inner else text[1:-1].replace("''", "'")

@@ -5,16 +5,49 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
+import pytest
+
+from pipeline.demo.fleet import Fleet, churning, simulate
 from pipeline.demo.transport import FleetTransport
 from pipeline.samples import Transport
+from pipeline.settings import HttpSettings, PrometheusEndpoint
+from pipeline.sources.prometheus.bulk import BulkServer
+from tests.conftest import RealClock
 from tests.misbehaving import Answer, Asked, Misbehaving, data, misbehaving
+from tests.sinks.rows import StillClock
 from tests.sinks.servers import RealStore, free_port
 from tests.sources.prometheus.test_matrix_json import ENVELOPES, compact
 from tests.sources.series import rows
 
 RANGE = re.compile(r"(.*)\[(\d+)ms\]", re.DOTALL)
+HOUR_MS = 3_600_000
+PODS = "kepler_pod_cpu_joules_total{}"
+START = datetime(2026, 11, 1, 8, tzinfo=UTC)
+HOURS = 3
+
+
+@cache
+def churned() -> Fleet:
+    """Pods that come and go on two nodes."""
+    return simulate(churning(seed=11, start=START, hours=HOURS, nodes=2, pods_per_node=4))
+
+
+def span(fleet: Fleet) -> tuple[int, int]:
+    """All of it, and a little before."""
+    return fleet.spec.start_ms - 600_001, fleet.spec.start_ms + HOURS * HOUR_MS
+
+
+def server(
+    url: str, transport: str = "query", clock: RealClock | StillClock | None = None, **http: object
+) -> BulkServer:
+    """A server that must not warn of anything."""
+    limits = HttpSettings.model_validate({"timeout_seconds": 10, "retry_seconds": 0} | http)
+    endpoint = PrometheusEndpoint.model_validate({"url": url, "transport": transport})
+    return BulkServer(endpoint, limits, {}, clock or RealClock(), pytest.fail)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
-"""Answers made by hand, cut, repeated, damaged and contradictory: samples as a query would show them, or an error."""
+"""Answers made by hand, cut, repeated and contradictory: samples as a query would show them."""
 
 import contextlib
-from collections.abc import Sequence
-from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -10,88 +8,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.sources.prometheus.chunk_stream import ChunkStream, Given
-from pipeline.sources.prometheus.external_labels import Query
 from pipeline.sources.prometheus.frames import DamagedError
-from pipeline.sources.prometheus.kernels import NUMPY, Kernels
-from pipeline.sources.prometheus.selectors import Matcher
+from pipeline.sources.prometheus.kernels import NUMPY
 from tests.sources.prometheus.chunk_writer import (
     FLOAT_HISTOGRAM,
     HISTOGRAM,
     XOR2,
     bits_of,
     chunk,
-    field,
     frame,
-    number,
     response,
     series,
-    varint,
 )
-from tests.sources.prometheus.every_kernels import EVERY
+from tests.sources.prometheus.streamed import (
+    END,
+    PLAIN,
+    STALE,
+    START,
+    THREE,
+    WANTED,
+    A,
+    B,
+    C,
+    Found,
+    Points,
+    key,
+    packed,
+    points,
+    read,
+    told,
+)
 from tests.sources.series import rows
-
-START, END = 1_793_520_000_000, 1_793_523_600_000
-PLAIN = (Query((), {}),)
-STALE = 0x7FF0000000000002
-Points = list[tuple[int, float]]
-Found = dict[tuple[tuple[str, str], ...], Points]
-
-
-def points(count: int, start_ms: int = START, power: float = 1.25) -> Points:
-    return [(start_ms + 30_000 * i, power * i) for i in range(count)]
-
-
-def packed(samples: Points, kind: int = 1, per_chunk: int = 120) -> list[bytes]:
-    """Chunks of a series."""
-    exact = [(ms, bits_of(value)) for ms, value in samples]
-    return [chunk(exact[i : i + per_chunk], kind) for i in range(0, len(exact), per_chunk)]
-
-
-def told(labels: dict[str, str], chunks: Sequence[bytes], query: int = 0) -> bytes:
-    """One frame of one part of a series."""
-    return frame(response([series({"__name__": "m"} | labels, chunks)], query))
-
-
-def read(
-    answer: bytes | list[bytes],
-    given: Given | None = None,
-    queries: Sequence[Query] = PLAIN,
-) -> Found:
-    """What comes of an answer, which must be the same whatever does the work."""
-    given = given if given is not None else Given()
-    batches = [answer] if isinstance(answer, bytes) else answer
-    outcomes = [_outcome(batches, deepcopy(given), queries, *kernels.values) for kernels in EVERY]
-    found, after, error = outcomes[0]
-    assert len({(repr(found), repr(after), type(error)) for found, after, error in outcomes}) == 1
-    if error is not None:
-        raise error
-    given.__dict__.update(after.__dict__)
-    return found
-
-
-def _outcome(
-    batches: list[bytes], given: Given, queries: Sequence[Query], kernels: Kernels
-) -> tuple[Found, Given, Exception | None]:
-    found: Found = {}
-    try:
-        for block in ChunkStream(START, END, queries, kernels).blocks(batches, given):
-            assert all(block.labels[name].null_count < block.labels.num_rows for name in block.labels.column_names)
-            for labels, samples in rows(block):
-                assert samples, "a series without samples has no row"
-                assert samples[0] > found.get(labels, [(-1, 0.0)])[-1]
-                found.setdefault(labels, []).extend(samples)
-    except (DamagedError, ValueError) as error:
-        return found, given, error
-    return found, given, None
-
-
-def key(**labels: str) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(labels.items()))
-
-
-A, B, C = points(100), points(7, START + 5), points(119, START + 60_000, -3.7)
-THREE = told({"a": "1"}, packed(A)) + told({"a": "2", "b": "x"}, packed(B)) + told({"a": "3"}, packed(C))
-WANTED: Found = {key(a="1"): A, key(a="2", b="x"): B, key(a="3"): C}
 
 
 def test_series_come_with_their_labels_and_samples() -> None:
@@ -247,73 +194,6 @@ def test_a_series_that_is_read_apart_comes_once_however_often_it_is_told() -> No
         read([told({"a": "1"}, packed(A)), *others, foreign])
 
 
-def test_external_labels_are_taken_off_where_the_server_added_them() -> None:
-    queries = (
-        Query((Matcher("z", "=", ""),), {"r": "1", "z": "eu"}),
-        Query((Matcher("z", "!=", ""),), {"r": "1"}),
-    )
-    answer = (
-        told({"a": "1", "r": "1", "z": "eu"}, packed(A), 0)
-        + told({"a": "2", "r": "2", "z": "eu"}, packed(B), 0)  # its own r
-        + told({"a": "1", "r": "1", "z": "eu"}, packed(C), 1)  # its own z
-    )
-    assert read(answer, queries=queries) == {key(a="1"): A, key(a="2", r="2"): B, key(a="1", z="eu"): C}
-
-
-def by_query(batches: list[bytes], given: Given, queries: Sequence[Query] = PLAIN * 3) -> dict[int, Found]:
-    """What comes of an answer to several queries, by their numbers."""
-    found: dict[int, Found] = {}
-    with contextlib.suppress(DamagedError):
-        for block in ChunkStream(START, END, queries, NUMPY).blocks(batches, given):
-            for labels, samples in rows(block):
-                found.setdefault(block.query, {}).setdefault(labels, []).extend(samples)
-    return found
-
-
-def test_each_query_gets_its_own_series_one_series_of_two_queries_twice() -> None:
-    parts = [told({"a": "1"}, packed(A), 0), told({"b": "1", "c": "2"}, packed(B), 0)]
-    parts += [told({"a": "1"}, packed(A), 2), told({"a": "3"}, packed(C), 2)]
-    wanted = {0: {key(a="1"): A, key(b="1", c="2"): B}, 2: {key(a="1"): A, key(a="3"): C}}
-    assert by_query([b"".join(parts)], Given()) == wanted
-    assert by_query(parts, Given()) == wanted
-    for through in range(len(parts) + 1):
-        given = Given()
-        came = by_query([*parts[:through], b"\xff"], given)
-        for query, found in by_query([b"".join(parts)], given).items():
-            for labels, samples in found.items():
-                assert came.setdefault(query, {}).setdefault(labels, samples) is samples, "given before"
-        assert came == wanted
-
-
-def test_answers_to_queries_in_any_order_are_told_apart() -> None:
-    parts = [told({"a": str(number)}, packed(A), query) for number, query in enumerate([2, 0, 1, 0, 2])]
-    found = by_query([b"".join(parts)], Given())
-    assert {query: sorted(own) for query, own in found.items()} == {
-        0: [key(a="1"), key(a="3")], 1: [key(a="2")], 2: [key(a="0"), key(a="4")],
-    }  # fmt: skip
-
-
-def test_labels_are_taken_off_where_the_server_added_them_to_that_query() -> None:
-    queries = [Query((), {"r": "1"}), Query((), {})]
-    parts = [told({"a": "1", "r": "1"}, packed(A), query) for query in (0, 1)]
-    assert by_query([b"".join(parts)], Given(), queries) == {0: {key(a="1"): A}, 1: {key(a="1", r="1"): A}}
-
-
-def test_what_is_to_be_read_in_another_way_is_told_by_its_query() -> None:
-    given = Given()
-    foreign = [chunk([], HISTOGRAM, b"\x00\x01")]
-    parts = [told({"a": "1"}, foreign, 1), told({"a": "2"}, packed(A[:2]) + packed([(START, 9.0)]), 1)]
-    assert by_query([b"".join([*parts, told({"a": "1"}, foreign, 2)])], given) == {}
-    assert given.foreign == {1: [{"__name__": "m", "a": "1"}], 2: [{"__name__": "m", "a": "1"}]}
-    assert given.contradictory == {1: [{"__name__": "m", "a": "2"}]}
-
-
-@pytest.mark.parametrize("query", [1, 7, -1])
-def test_an_answer_to_a_query_that_was_not_asked_is_malformed(query: int) -> None:
-    with pytest.raises(ValueError, match="a query that was not asked"):
-        read(told({"a": "0"}, packed(B)) + told({"a": "1"}, packed(A), query))
-
-
 def test_labels_that_some_series_lack_or_that_are_empty_are_null() -> None:
     answer = told({"a": "", "b": "ü→"}, packed(A)) + told({"c": "x" * 300}, packed(B))
     assert read(answer) == {key(b="ü→"): A, key(c="x" * 300): B}
@@ -339,66 +219,3 @@ def test_labels_of_any_length_come_whether_all_series_have_the_same_or_not(
         wanted[key(**labels)] = points(number_ + 1)
     answer = b"".join(told(dict(labels), packed(samples)) for labels, samples in wanted.items())
     assert read(answer) == wanted
-
-
-CUTS = [1, 3, 4, 5, 20, len(THREE) - 1, len(told({"a": "1"}, packed(A))) + 3]
-
-
-@pytest.mark.parametrize("kept", CUTS)
-def test_an_answer_that_ends_within_a_frame_is_damaged(kept: int) -> None:
-    with pytest.raises(DamagedError, match="ends within a frame"):
-        read(THREE[:kept])
-
-
-def test_a_wrong_crc_and_an_impossible_length_are_damaged() -> None:
-    for at in (3, 40, len(THREE) - 1):
-        changed = bytearray(THREE)
-        changed[at] ^= 16
-        with pytest.raises(DamagedError, match="CRC is wrong"):
-            read(bytes(changed))
-    with pytest.raises(DamagedError, match="a frame of 50000001 bytes"):
-        read(varint(50_000_001) + bytes(100))
-    with pytest.raises(DamagedError):
-        read(b"\xff" * 30)
-
-
-def test_an_error_in_words_after_good_frames_is_damaged() -> None:
-    with pytest.raises(DamagedError):
-        read(THREE + b"expanding series: context deadline exceeded\n")
-
-
-GOOD = chunk([(START, bits_of(1.0)), (START + 1, bits_of(2.0))])
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        b"\x0a\xff\x01",
-        field(1, field(1, b"\x0a\x7f") + field(2, GOOD)),
-        field(1, field(2, GOOD) + field(1, field(1, b"late") + field(2, b"x"))),
-        field(1, field(1, field(2, b"nameless")) + field(2, GOOD)),
-        field(1, field(1, field(1, b"a") + field(1, b"b")) + field(2, GOOD)),
-        field(1, field(1, field(1, b"a") + field(2, b"\xff\xfe")) + field(2, GOOD)),
-        field(1, field(2, number(3, 1))),
-        field(1, field(2, number(3, 1) + field(4, b"\x00"))),
-        field(1, field(2, number(3, 1) + field(4, b"\x00\x09\x00\x00"))),
-        field(1, field(2, field(3, b"\x01") + field(4, b"\x00\x00"))),
-        field(1, field(2, number(3, 1) + number(4, 3))),
-        number(1, 5),
-        field(2, b"0"),
-    ],
-    ids=lambda message: message.hex()[:40],
-)
-def test_a_sound_frame_around_a_broken_message_is_malformed(message: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 # whose words differ
-        read(told({"a": "0"}, packed(B)) + frame(message))
-
-
-@settings(deadline=None, max_examples=200)
-@given(st.data())
-def test_any_message_in_a_sound_frame_is_read_or_refused(data: st.DataObject) -> None:
-    message = bytearray(response([series({"__name__": "m", "a": "1", "b": "long" * 9}, packed(A[:9]) + packed(B))]))
-    for _ in range(data.draw(st.integers(1, 5))):
-        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
-    with contextlib.suppress(ValueError):
-        read(frame(bytes(message)))

@@ -71,8 +71,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LONG = [bytes([i]) * 5_000 for i in range(200)]
 
 
-def got(session: requests.Session, url: str) -> bytes:
-    return b"".join(pieces(session.get(url, stream=True, timeout=1)))
+def got(session: requests.Session, url: str, timeout_seconds: float = 15) -> bytes:
+    return b"".join(pieces(session.get(url, stream=True, timeout=timeout_seconds)))
 
 
 def test_a_connection_serves_again_when_an_answer_was_read_whole() -> None:
@@ -112,4 +112,4 @@ def test_a_server_that_falls_silent_is_waited_for_no_longer_than_the_time_out() 
         requests.Session() as session,
         pytest.raises(requests.Timeout),
     ):
-        got(session, url)
+        got(session, url, 1)

@@ -23,6 +23,7 @@ TAIL = "scrape_configs: []\n"
         (["a: long", "  folded"], None),
         (["a: '"], None), (['a: "\\x41"'], None), (["a: &anchor"], None), (["a: # nothing"], None), (["a:"], None),
         (["a: b # comment"], None), (["a: b: c"], None), (["a: 'x' y'"], None), (["a: !!str 1"], None),
+        (['a: "\\ud800"'], None), (['"\\ud800": a'], None), (["a: \ud800"], None), (["a: 'x\udfff'"], None),
     ],
 )  # fmt: skip
 def test_labels_are_read_from_the_printed_config_or_not_at_all(

@@ -72,9 +72,9 @@ def test_a_redirect_is_not_followed() -> None:
 def test_a_drip_ends_at_the_time_out_of_the_whole_answer() -> None:
     began = time.monotonic()
     drip = Answer(body=b"x" * 1000, drip_seconds=0.1)
-    with misbehaving(drip) as server, pytest.raises(SourceUnavailable, match=r"did not finish within 0\.5 s"):
-        session(timeout_seconds=0.5).request("GET", server.url)
-    assert time.monotonic() - began < 3
+    with misbehaving(drip) as server, pytest.raises(SourceUnavailable, match="did not finish within 2 s"):
+        session(timeout_seconds=2).request("GET", server.url)
+    assert time.monotonic() - began < 30, "the drip itself lasts 100 s"
 
 
 def test_silence_ends_at_the_time_out() -> None:

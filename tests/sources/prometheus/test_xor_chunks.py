@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.sources.prometheus import xor_chunks
 from pipeline.sources.prometheus.kernels import NUMPY, Kernels
+from tests.examples import examples
 from tests.sources.prometheus.chunk_writer import WORD, Sample, bits_of, xor_chunk
 from tests.sources.prometheus.every_kernels import EVERY
 
@@ -55,7 +56,7 @@ def decoded(parts: list[bytes], kernels: Kernels) -> list[list[Sample]]:
     return [pairs[a:b] for a, b in zip(found.offsets[:-1], found.offsets[1:], strict=True)]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(60))
 @given(wanted=st.lists(chunks(), min_size=1, max_size=8))
 def test_every_chunk_decodes_to_what_was_encoded_bit_for_bit(kernels: Kernels, wanted: list[list[Sample]]) -> None:
     assert decoded([xor_chunk(samples) for samples in wanted], kernels) == wanted
@@ -124,7 +125,7 @@ def outcome(parts: list[bytes], kernels: Kernels) -> list[list[Sample]] | None:
     return None
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(60))
 @given(data=st.data())
 def test_damage_ends_in_an_error_or_in_numbers_never_in_anything_else_and_for_all_alike(
     kernels: Kernels, data: st.DataObject
@@ -138,7 +139,7 @@ def test_damage_ends_in_an_error_or_in_numbers_never_in_anything_else_and_for_al
     assert found is None or found[::2] == decoded([WHOLE], kernels) * 2
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=examples(100))
 @given(count=st.integers(0, 300), noise=st.binary(max_size=120))
 def test_noise_in_place_of_a_chunk_has_one_outcome(kernels: Kernels, count: int, noise: bytes) -> None:
     chunk = count.to_bytes(2) + noise
