@@ -15,7 +15,8 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LOCKS = {  # of which groups of pyproject.toml; "" is what the package needs
-    "requirements.lock": ("",), "requirements-dev.lock": ("", "dev"), "requirements-fuzz.lock": ("fuzz",),
+    "requirements.lock": ("",), "requirements-dev.lock": ("", "dev"), "requirements-build.lock": ("build",),
+    "requirements-fuzz.lock": ("fuzz",),
 }  # fmt: skip
 ACCEPTED = Path(__file__).with_name("accepted_advisories.toml")
 ENTRY = re.compile(r"^([a-z0-9][a-z0-9._-]*)==(\S+?)(?: ;[^\\]*)? \\$")
