@@ -38,13 +38,17 @@ def test_two_runs_at_once_leave_what_one_leaves(
     own = place(f"together-{number}")
     for minute, before in enumerate(undisturbed["corrected"][:number]):
         well(before.scene.play(own, forks, minute))
-    reader = Reader(own.warehouse, act.before, act.after)
+    reader, scene = Reader(own.warehouse, act.before, act.after), act.scene
+    own.configure(**scene.configured)
     with reader.beside(), ThreadPoolExecutor() as both:
-        runs = [both.submit(act.scene.play, own, fork, minute) for fork, minute in ((forks, 10), (more_forks, 11))]
+        runs = [
+            both.submit(fork.end, own.asked(scene.command, minute, scene.window))
+            for fork, minute in ((forks, 10), (more_forks, 11))
+        ]
         ended = [run.result() for run in runs]
     assert [one.code for one in ended] == [0, 0], [one.said for one in ended]
     found = [*reader.faults, *Outcome.of(own).differences(act.outcome)]
-    tell(record_property, Point("Schedulers", act.scene.name, "twice at once", not found, beside=True))
+    tell(record_property, Point("Schedulers", scene.name, "twice at once", not found, beside=True))
     assert found == []
 
 
