@@ -62,6 +62,8 @@ def _scanned(text: bytes) -> Lines:
         metrics.append(text[at + len(METRIC) : values])
         spans.append((values + len(VALUES), stamps, stamps + len(STAMPS), end))
         at = end + len(END) + 1
+    if text.count(b"\n") != len(metrics):
+        raise ValueError("a line that is broken")
     edges = np.array(spans, dtype=np.int64).reshape(-1)
     commas = np.flatnonzero(np.frombuffer(text, dtype=np.uint8) == COMMA)
     counts = np.diff(np.searchsorted(commas, edges), append=0)

@@ -212,6 +212,7 @@ def test_plain_lines_are_scanned_and_not_parsed(monkeypatch: pytest.MonkeyPatch)
         '{"metric":{},"values":[1]}\n', '{"values":[1],"timestamps":[1]}\n', '{"metric":{},"value":[1]}\n',
         '{"metric":{},"values":[1],"timestamps":[1]\n', "[]\n", "remoteAddr: it failed\n", "\n", '{"error":"x"}\n',
         '{"metric":{},"values":[1],"timestamps":[9e400]}\n', '{"metric":{},"values":[true],"timestamps":["1"]}\n',
+        '{"metric":{"a":\n"1"},"values":[1],"timestamps":[1]}\n',
     ],
 )  # fmt: skip
 def test_a_line_that_is_none_of_an_export_is_malformed(text: str) -> None:
