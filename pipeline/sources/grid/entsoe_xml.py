@@ -88,8 +88,10 @@ def _points(
             raise malformed(provider, f"steps of {text(period, 'resolution')!r} from {first:%FT%H:%MZ}")
         powers = dict(sorted(_position_and_power(provider, point) for point in period.findall("Point")))
         positions = list(powers)
+        if not positions:  # nothing said is nothing known
+            continue
         count = (last - first) // resolution
-        if positions and positions[-1] > count:
+        if positions[-1] > count:
             raise malformed(provider, f"the position {positions[-1]} of {count} from {first:%FT%H:%MZ}")
         for position, following in zip(positions, [*positions[1:], count + 1], strict=True):
             until = following if repeats else position + 1

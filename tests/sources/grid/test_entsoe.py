@@ -74,6 +74,13 @@ def test_a_missing_position_repeats_only_where_the_curve_says_so() -> None:
     assert list(fixed) == ["11-01T00:15+15", "11-01T01:00+15"]
 
 
+def test_a_period_without_a_point_tells_nothing() -> None:
+    start, end = HALF_DAY
+    silent, gas = series("B19", start, end, {}), series("B04", start, end, {1: 10.0})
+    assert figures(entsoe(), came(ASK, market(silent))) == {}
+    assert figures(entsoe(), came(ASK, market(gas, silent))) == figures(entsoe(), came(ASK, market(gas)))
+
+
 def test_the_order_of_points_and_of_series_does_not_matter() -> None:
     start, end = HALF_DAY
     gas, wind = {1: 10.0, 9: 30.0}, {1: 30.0, 20: 10.0}
