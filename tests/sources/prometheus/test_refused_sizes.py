@@ -12,20 +12,9 @@ from pipeline.sources.prometheus.limits import limit_of
 from pipeline.sources.prometheus.splitting import LEAST_MS
 from tests.misbehaving import Answer, misbehaving
 from tests.sinks.rows import StillClock
-from tests.sources.prometheus.limited import HOUR_MS, PODS, churned, limited, refusal, server, span
+from tests.sources.prometheus.limited import HOUR_MS, PODS, limited, refusal, server, span
 from tests.sources.prometheus.test_api_client import T0
 from tests.sources.series import read_back
-
-
-@pytest.fixture(scope="module")
-def fleet() -> Fleet:
-    return churned()
-
-
-@pytest.fixture(scope="module")
-def held(fleet: Fleet) -> FleetTransport:
-    return FleetTransport(fleet)
-
 
 MIMIR_SERIES = (
     "expanding series: the query exceeded the maximum number of series (limit: 10 series) "

@@ -21,21 +21,10 @@ from pipeline.sources.prometheus.splitting import HALVES, LEAST_MS, Part, Splitt
 from pipeline.window import Window
 from tests.conftest import RealClock
 from tests.sinks.servers import RealStore
-from tests.sources.prometheus.limited import HOUR_MS, PODS, churned, prometheus, server, span
+from tests.sources.prometheus.limited import HOUR_MS, PODS, prometheus, server, span
 from tests.sources.prometheus.test_api_client import T0
 from tests.sources.prometheus.victoria import import_fleet, victoria
 from tests.sources.series import fill, read_back, written
-
-
-@pytest.fixture(scope="module")
-def fleet() -> Fleet:
-    return churned()
-
-
-@pytest.fixture(scope="module")
-def held(fleet: Fleet) -> FleetTransport:
-    return FleetTransport(fleet)
-
 
 # a real Prometheus
 
