@@ -97,11 +97,18 @@ def store(data_dir: Path) -> Iterator[RealStore]:
         yield running
 
 
-@pytest.fixture
-def asked(clock: RealClock) -> Asked:
-    def of(*urls: str, cluster: str = "ours") -> Servers[BulkServer]:
+@pytest.fixture(params=["remote_read", "query"])
+def asked(clock: RealClock, request: pytest.FixtureRequest) -> Asked:
+    """Servers that stream their samples, and such as answer expressions."""
+
+    def of(*urls: str, cluster: str = "ours", transport: str = request.param) -> Servers[BulkServer]:
         limits = HttpSettings(timeout_seconds=10, retry_seconds=0)
-        endpoints = [PrometheusEndpoint(url=url, selector=f'{{cluster="{cluster}"}}') for url in urls]
+        endpoints = [
+            PrometheusEndpoint.model_validate(
+                {"url": url, "selector": f'{{cluster="{cluster}"}}', "transport": transport}
+            )
+            for url in urls
+        ]
         return Servers([[BulkServer(one, limits, {}, clock, pytest.fail)] for one in endpoints], clock)
 
     return of
@@ -223,7 +230,7 @@ def test_owners_are_those_of_the_samples_near_each_hour(store: RealStore, asked:
 def test_a_victoria_metrics_tells_the_same(store: RealStore, asked: Asked, tmp_path: Path) -> None:
     with victoria(tmp_path / "victoria") as other:
         push(other.url, everything())
-        found = told(read_known(asked(other.url), WINDOW, GAP_MS), WINDOW)
+        found = told(read_known(asked(other.url, transport="query"), WINDOW, GAP_MS), WINDOW)
     assert found == told(read_known(asked(store.url), WINDOW, GAP_MS), WINDOW)
 
 
@@ -232,7 +239,9 @@ def test_a_server_that_loads_few_samples_at_once_tells_the_same(store: RealStore
     with prometheus(data_dir, "--query.max-samples=95") as strict:
         at_ms = range(to_ms(START), to_ms(START) + HOURS * MS_PER_HOUR, MS_PER_HOUR)
         with pytest.raises(TooMuchError):
-            list(asked(strict.url).first._instants._read("last_over_time(kube_pod_owner[80m])", at_ms))
+            list(
+                asked(strict.url, transport="query").first._instants._read("last_over_time(kube_pod_owner[80m])", at_ms)
+            )
         assert told(read_known(asked(strict.url), WINDOW, GAP_MS), WINDOW) == expected
 
 
@@ -251,7 +260,7 @@ def test_a_server_that_moves_the_stamps_of_ranges_is_asked_for_instants(store: R
         )
 
     with Gate(store.url, moved).open() as gate:
-        found = told(read_known(asked(gate.url), WINDOW, GAP_MS), WINDOW)
+        found = told(read_known(asked(gate.url, transport="query"), WINDOW, GAP_MS), WINDOW)
         assert any(knock.target.endswith("/query_range") for knock in gate.knocks)
     assert found == told(read_known(asked(store.url), WINDOW, GAP_MS), WINDOW)
 

@@ -5,13 +5,13 @@ so that pods that lived for seconds are still found. Of an hour nothing is known
 between two hours from further than `max_gap`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.samples import Floats
+from pipeline.samples import Block, Floats
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import selector
 from pipeline.units import MS_PER_HOUR
@@ -23,6 +23,25 @@ class Looks(NamedTuple):
 
     at_ms: range
     width_ms: int
+
+    @property
+    def start_ms(self) -> int:
+        """First stamp that is looked at."""
+        return self.at_ms.start - self.width_ms + 1
+
+    def greatest(self, block: Block) -> Floats:
+        """What each series of samples shows in each look; shape (series, looks), NaN where it has no sample."""
+        count, series, step_ms = len(self.at_ms), block.labels.num_rows, self.at_ms.step
+        row = np.repeat(np.arange(series), np.diff(block.offsets))
+        first = np.maximum(-((self.at_ms.start - block.stamps_ms) // step_ms), 0)
+        found = np.full(series * count, np.nan)
+        for look in (first + later for later in range(-(-self.width_ms // step_ms))):
+            seen = (look < count) & (self.at_ms.start + look * step_ms - block.stamps_ms < self.width_ms)
+            cell, values = (row * count + look)[seen], block.values[seen]
+            (begin,) = np.diff(cell, prepend=-1).nonzero()
+            if len(begin):
+                found[cell[begin]] = np.fmax(found[cell[begin]], np.fmax.reduceat(values, begin))
+        return found.reshape(series, count)
 
 
 class Span(NamedTuple):
@@ -66,26 +85,42 @@ class States(NamedTuple):
     values: Floats
 
 
-def read_states(server: PrometheusServer, metric: str, labels: Sequence[str], looks: Looks) -> States:
-    """The greatest last value of each label set in each look.
+def read_states(server: PrometheusServer, metric: str, labels: Sequence[str], *looks: Looks) -> list[States]:
+    """The greatest value of each label set in each look, for each of those `looks`.
+
+    A server that streams gives its samples for less than an expression of them, and once for all.
 
     Raises:
         SourceError: the server did not give all of it.
     """
-    at_ms = looks.at_ms
+    series = selector(metric, *server.matchers)
+    nothing = pa.schema([(name, pa.string()) for name in labels]).empty_table()
+    found = [[States(nothing, np.zeros((0, len(one.at_ms))))] for one in looks]
+    if server.streams:
+        start_ms, end_ms = min(one.start_ms for one in looks), max(one.at_ms[-1] for one in looks)
+        for block in server.blocks(series, start_ms, end_ms):
+            own = _labels(block, labels)
+            for parts, one in zip(found, looks, strict=True):
+                parts.append(States(own, one.greatest(block)))
+    else:
+        for parts, one in zip(found, looks, strict=True):
+            parts.extend(_asked(server, series, labels, one))
+    return [together(parts) for parts in found]
 
-    def latest(series: str) -> str:
-        return f"max by ({', '.join(labels)}) (last_over_time({series}[{looks.width_ms}ms]))"
 
-    parts = [States(pa.schema([(name, pa.string()) for name in labels]).empty_table(), np.zeros((0, len(at_ms))))]
-    for block in server.instants(latest, selector(metric, *server.matchers), at_ms):
+def _asked(server: PrometheusServer, series: str, labels: Sequence[str], looks: Looks) -> Iterator[States]:
+    """As the server works it out."""
+    by, at_ms = ", ".join(labels), looks.at_ms
+
+    def greatest(those: str) -> str:
+        return f"max by ({by}) (max_over_time({those}[{looks.width_ms}ms]))"
+
+    for block in server.instants(greatest, series, at_ms):
         count = block.labels.num_rows
         values = np.full((count, len(at_ms)), np.nan)
         row = np.repeat(np.arange(count), np.diff(block.offsets))
         values[row, (block.stamps_ms - at_ms.start) // at_ms.step] = block.values
-        columns = {name: _column(block.labels, name) for name in labels}
-        parts.append(States(pa.table(columns), values))
-    return together(parts)
+        yield States(_labels(block, labels), values)
 
 
 def together(parts: Sequence[States]) -> States:
@@ -93,5 +128,8 @@ def together(parts: Sequence[States]) -> States:
     return States(pa.concat_tables([part.labels for part in parts]), np.concatenate([part.values for part in parts]))
 
 
-def _column(labels: pa.Table, name: str) -> Any:  # noqa: ANN401 # whole or in chunks
-    return labels[name] if name in labels.column_names else pa.nulls(labels.num_rows, pa.string())
+def _labels(block: Block, names: Sequence[str]) -> pa.Table:
+    """Some labels of its series, null where they have none of a name."""
+    own, absent = block.labels, pa.nulls(block.labels.num_rows, pa.string())
+    columns: list[Any] = [own[name] if name in own.column_names else absent for name in names]
+    return pa.Table.from_arrays(columns, names=list(names))

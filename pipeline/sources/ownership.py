@@ -48,10 +48,11 @@ def read(server: PrometheusServer, span: Span) -> OwnerSeries:
     }
     questions = [
         *(partial(read_states, server, m, (*of, *OWNER_LABELS), span.hours) for m, of in of_owners.items()),
-        *(partial(read_states, server, "kube_pod_start_time", POD_LABELS, looks) for looks in (span.hours, span.edges)),
+        partial(read_states, server, "kube_pod_start_time", POD_LABELS, span.hours, span.edges),
     ]
     # each answer that is being read takes memory of its own, and those of many hours are large
-    return OwnerSeries(*at_once(questions, server.concurrency if span.window.hour_count <= FEW_HOURS else 1))
+    answers = at_once(questions, server.concurrency if span.window.hour_count <= FEW_HOURS else 1)
+    return OwnerSeries(*(states for found in answers for states in found))
 
 
 def united(answers: Sequence[OwnerSeries]) -> OwnerSeries:

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.demo.servers import PrometheusBinary, free_port, start_prometheus
+from pipeline.samples import Block
 from pipeline.settings import HttpSettings, PrometheusEndpoint
 from pipeline.sources import ownership
-from pipeline.sources.kube_state import Span, States, together
+from pipeline.sources.kube_state import Looks, Span, States, together
 from pipeline.sources.presence import Sightings, created_ms, read_presence, united
 from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.units import MS_PER_HOUR, MS_PER_MINUTE
@@ -68,6 +69,28 @@ def asked(url: str, clock: RealClock, cluster: str = "ours") -> PrometheusServer
 @pytest.fixture
 def server(url: str, clock: RealClock) -> PrometheusServer:
     return asked(url, clock)
+
+
+def test_looks_show_the_greatest_of_their_samples_whatever_their_width() -> None:
+    chance = np.random.default_rng(3)
+    for width_ms, step_ms in ((40, 100), (100, 100), (130, 100), (333, 100)):
+        looks = Looks(range(1_000, 2_000, step_ms), width_ms)
+        sizes = chance.integers(0, 60, 40)
+        stamps = [np.sort(chance.choice(np.arange(300, 2_300), size, replace=False)) for size in sizes]
+        values = np.where(chance.random(sizes.sum()) < 0.1, np.nan, chance.normal(size=sizes.sum()))
+        offsets = np.append(0, sizes.cumsum())
+        block = Block(pa.table({"n": [str(row) for row in range(40)]}), offsets, np.concatenate(stamps), values)
+        expected = np.full((40, 10), np.nan)
+        for row, own in enumerate(stamps):
+            for look, at in enumerate(looks.at_ms):
+                near = [
+                    value
+                    for stamp, value in zip(own, values[offsets[row] :], strict=False)
+                    if at - width_ms < stamp <= at and not np.isnan(value)
+                ]
+                expected[row, look] = max(near, default=np.nan)
+        assert np.array_equal(looks.greatest(block), expected, equal_nan=True)
+        assert 0 < np.isnan(expected).sum() < 400
 
 
 def test_owners_seen_at_any_time_in_the_hour_are_read_once_each(server: PrometheusServer) -> None:

@@ -79,6 +79,11 @@ class PrometheusServer:
         """Raw samples with `start_ms <= stamp <= end_ms`, in as many requests as the server wants."""
         return self._splitting.blocks(self._raw.blocks, selector, start_ms, end_ms)
 
+    @property
+    def streams(self) -> bool:
+        """Whether raw samples cost it less than what it would work out of them."""
+        return False
+
     def together(self, _selectors: Sequence[str], _start_ms: int, _end_ms: int) -> list[list[Block]] | None:
         """See `samples.Several`: an instant query asks for one."""
         return None

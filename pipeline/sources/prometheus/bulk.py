@@ -84,6 +84,11 @@ class BulkServer(PrometheusServer):
             return None
         return found
 
+    @property
+    def streams(self) -> bool:
+        """See `PrometheusServer`: chunks leave it as they are stored."""
+        return self.choice.transport == REMOTE_READ
+
     @cached_property
     def choice(self) -> Choice:
         """The transport of `blocks`, found out once: by what the server can do, not by what it is called.
