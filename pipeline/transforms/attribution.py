@@ -105,24 +105,25 @@ def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats
     """See `fold_workloads`; `taken` joules per node reading are no room for births."""
     samples, readings = workloads.counters, metered.readings
     at = readings_of(samples, workloads.meter, readings)
-    seen = _Seen(samples.code, samples.stamp_ms, samples.value, at, _unseen(samples, max_gap_ms))
-    (position,) = (at >= 0).nonzero()
-    if len(position) < len(at):
+    near = _near(samples.code, samples.stamp_ms, max_gap_ms)
+    seen, position, joined = _Seen(samples.code, samples.stamp_ms, samples.value, at, ~near), None, near
+    if (at < 0).any():
+        (position,) = (at >= 0).nonzero()
         seen = seen.where(position)
-    if len(position) == 0:
-        intervals = Intervals(position, position, position, np.zeros(0))
-        return Placed(intervals, position, position, at, np.zeros(len(readings.meter)))
+        joined = _near(seen.code, seen.stamp_ms, max_gap_ms)
+    if len(seen.code) == 0:
+        intervals = Intervals(seen.code, seen.code, seen.code, seen.value)
+        return Placed(intervals, seen.code, seen.code, at, np.zeros(len(readings.meter)))
 
     # of each sample: what lies between it and the one before
-    joined = _joined(seen, metered, max_gap_ms)
-    joules = np.diff(seen.value, prepend=0.0)
-    anew = joined & ((joules < 0) | _restarted(seen, metered))
+    joined &= _without_gap(seen, metered)
+    joules, next_reading = np.diff(seen.value, prepend=0.0), np.diff(seen.at, prepend=-1) == 1
+    anew = joined & ((joules < 0) | _restarted(seen, metered, next_reading))
     joules[anew] = seen.value[anew]
     if not jumps_believed:
         most = np.diff(np.cumsum(_active(metered))[seen.at], prepend=0.0)
         joined &= joules <= most * (1 + FIT_TOLERANCE) + ROUNDING_JOULES
-    (end,) = joined.nonzero()
-    laid = _laid(metered, seen.at[end - 1], seen.at[end], joules[end])
+    laid = _laid_at(seen, metered, joined, joules, next_reading)
     born = _births(workloads, seen, _active(metered, np.nan) - laid - taken, metered, max_gap_ms)
     laid += np.bincount(seen.at[born], seen.value[born], minlength=len(laid))
 
@@ -131,7 +132,7 @@ def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats
     joules[born], joined[born], anew[born] = seen.value[born], True, True
     (end,) = joined.nonzero()
     intervals = Intervals(seen.code[end], start_ms[end], seen.stamp_ms[end], joules[end])
-    return Placed(intervals, position[end], anew[end].nonzero()[0], at, laid)
+    return Placed(intervals, end if position is None else position[end], anew[end].nonzero()[0], at, laid)
 
 
 def readings_of(samples: Counters, meter: Int64s, readings: NodeReadings) -> Int64s:
@@ -157,37 +158,38 @@ def readings_of(samples: Counters, meter: Int64s, readings: NodeReadings) -> Int
     return at
 
 
-def _joined(seen: _Seen, metered: Metered, max_gap_ms: int) -> Bools:
-    """Whether a sample is joined with the one before it: of the same counter, near, and no gap of its node between."""
-    joined = np.zeros(len(seen.code), dtype=bool)
-    np.less_equal(seen.stamp_ms[1:] - seen.stamp_ms[:-1], max_gap_ms, out=joined[1:])
-    joined[1:] &= seen.code[1:] == seen.code[:-1]
-    if not metered.joined.all():
-        gaps_before = _gaps_before(metered)[seen.at]
-        joined[1:] &= gaps_before[1:] == gaps_before[:-1]
-    return joined
+def _near(code: Int64s, stamp_ms: Int64s, max_gap_ms: int) -> Bools:
+    """Whether the sample before one is of the same counter and no further away."""
+    near = np.zeros(len(code), dtype=bool)
+    np.less_equal(stamp_ms[1:] - stamp_ms[:-1], max_gap_ms, out=near[1:])
+    near[1:] &= code[1:] == code[:-1]
+    return near
 
 
-def _restarted(seen: _Seen, metered: Metered) -> Bools | bool:
+def _without_gap(seen: _Seen, metered: Metered) -> Bools | bool:
+    """Whether no gap of their node lies between a sample and the one before, if both are of one counter."""
+    if metered.joined.all():
+        return True
+    gaps_before = _gaps_before(metered)[seen.at]
+    return np.concatenate(([False], gaps_before[1:] == gaps_before[:-1]))
+
+
+def _restarted(seen: _Seen, metered: Metered, next_reading: Bools) -> Bools | bool:
     """Whether a counter that stood above zero began anew with its node's exporter, between a sample and the one before.
 
-    From zero it rises by its value all the same.
+    From zero it rises by its value all the same. Most samples are of the `next_reading` after the one before, and what
+    lies between two readings is found once for all of them.
     """
     readings, restarts = metered.readings, metered.restarts
     if len(restarts.ends.keys) == 0:
         return False
     node, restarted = readings.node[readings.meter], np.zeros(len(seen.code), dtype=bool)
-    begun = restarts.starts.count_to(node, readings.stamp_ms - 1)[seen.at]
-    over = restarts.ends.count_to(node, readings.stamp_ms)[seen.at]
-    restarted[1:] = (over[1:] > begun[:-1]) & (seen.value[:-1] > 0)
+    begun = restarts.starts.count_to(node, readings.stamp_ms - 1)
+    over = restarts.ends.count_to(node, readings.stamp_ms)
+    (some,) = (np.append(True, over[1:] > begun[:-1])[seen.at] | ~next_reading).nonzero()
+    some = some[some > 0]
+    restarted[some] = (over[seen.at[some]] > begun[seen.at[some - 1]]) & (seen.value[some - 1] > 0)
     return restarted
-
-
-def _unseen(samples: Counters, max_gap_ms: int) -> Bools:
-    """Whether no sample of the same workload lies in the `max_gap_ms` before a sample."""
-    unseen = samples.first
-    unseen[1:] |= samples.stamp_ms[1:] - samples.stamp_ms[:-1] > max_gap_ms
-    return unseen
 
 
 def _gaps_before(metered: Metered) -> Int64s:
@@ -202,6 +204,14 @@ def _active(metered: Metered, elsewhere: float = 0.0) -> Floats:
     active = np.full(len(metered.readings.meter), elsewhere)
     active[metered.pair[metered.joined] + 1] = metered.active.joules
     return active
+
+
+def _laid_at(seen: _Seen, metered: Metered, joined: Bools, joules: Floats, next_reading: Bools) -> Floats:
+    """Joules of the joined samples per node reading, as `_laid`: most have risen since the reading before."""
+    single = joined & next_reading
+    laid = np.bincount(seen.at, np.where(single, joules, 0.0), minlength=len(metered.readings.meter))
+    (longer,) = (joined & ~single).nonzero()
+    return laid + _laid(metered, seen.at[longer - 1], seen.at[longer], joules[longer])
 
 
 def per_reading(metered: Metered, intervals: Intervals, meter: Int64s) -> Floats:

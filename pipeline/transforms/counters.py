@@ -99,7 +99,7 @@ def merge(code: Int64s, stamp_ms: Int64s, value: Floats, label: Int64s) -> Count
     order = in_order(code, stamp_ms)
     if order is not None:
         code, stamp_ms, value, label = code[order], stamp_ms[order], value[order], label[order]
-    again = (code[1:] == code[:-1]) & (stamp_ms[1:] == stamp_ms[:-1])
+    again = (stamp_ms[1:] == stamp_ms[:-1]) & (code[1:] == code[:-1])
     if not again.any():
         return Counters(code, stamp_ms, value, label)
     twin = np.concatenate((again, [False])) | np.concatenate(([False], again))
@@ -144,39 +144,48 @@ class StepGrid:
         spread, cover = self._lay(intervals, codes, intervals.joules, _lengths(intervals))
         return spread, cover
 
-    def _lay(self, intervals: Intervals, codes: int, *amounts: Floats) -> list[Floats]:
-        """Most intervals lie in one step; of the few others each piece has its part, and comes after all of those."""
+    def _lay(self, intervals: Intervals, codes: int, *amounts: Floats | Int64s) -> list[Floats]:
+        """Most intervals lie in one step, beside others of it: these are added first, then pieces of the others."""
+        if len(intervals.code) == 0:
+            return [np.zeros((codes, self.count)) for _ in amounts]
         start, end, length_ms = intervals.start_ms - self.start_ms, intervals.end_ms - self.start_ms, self._length_ms
-        one, cell = (start >= 0) & (end <= length_ms), intervals.code
-        if self.count > 1:
-            first = start // self.step_ms
-            one &= (end - 1) // self.step_ms == first
-            cell = cell * self.count + first
-        whole = slice(None) if one.all() else one
+        first = start // self.step_ms
+        one = (start >= 0) & (end <= length_ms) & (end <= (first + 1) * self.step_ms)
+        cell = np.where(one, intervals.code * self.count + first, -1)
+        run = np.append(0, (cell[1:] != cell[:-1]).nonzero()[0] + 1)
+        inside = cell[run] >= 0
         (cut,) = (~one & (end > 0) & (start < length_ms)).nonzero()
-        begin, stop = np.maximum(start[cut], 0), np.minimum(end[cut], length_ms)
-        first = begin // self.step_ms
-        pieces = (stop - 1) // self.step_ms - first + 1
-        owner = np.repeat(np.arange(len(cut)), pieces)
-        step = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + first[owner]
-        left = np.maximum(start[cut][owner], step * self.step_ms)
-        right = np.minimum(end[cut][owner], (step + 1) * self.step_ms)
-        part, of_piece = (right - left) / (end - start)[cut][owner], cut[owner]
-        cell = np.concatenate((cell[whole], intervals.code[of_piece] * self.count + step))
+        pieces, part, cell_of_piece = self._pieces(intervals.code[cut], start[cut], end[cut])
+        into = np.concatenate((cell[run[inside]], cell_of_piece))
         return [
-            np.bincount(cell, np.concatenate((amount[whole], amount[of_piece] * part)), minlength=codes * self.count)
-            .astype(np.float64)
+            np.bincount(
+                into,
+                np.concatenate((np.add.reduceat(amount, run)[inside], amount[cut][pieces] * part)),
+                minlength=codes * self.count,
+            )
+            .astype(np.float64, copy=False)
             .reshape(codes, self.count)
             for amount in amounts
         ]
+
+    def _pieces(self, code: Int64s, start: Int64s, end: Int64s) -> tuple[Int64s, Floats, Int64s]:
+        """Intervals cut at the edges of steps: of each piece whose it is, what part of that, and where it lies."""
+        begin, stop = np.maximum(start, 0), np.minimum(end, self._length_ms)
+        first = begin // self.step_ms
+        count = (stop - 1) // self.step_ms - first + 1
+        owner = np.repeat(np.arange(len(code)), count)
+        step = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count) + first[owner]
+        left = np.maximum(start[owner], step * self.step_ms)
+        right = np.minimum(end[owner], (step + 1) * self.step_ms)
+        return owner, (right - left) / (end - start)[owner], code[owner] * self.count + step
 
     @property
     def _length_ms(self) -> int:
         return self.step_ms * self.count
 
 
-def _lengths(intervals: Intervals) -> Floats:
-    return (intervals.end_ms - intervals.start_ms).astype(np.float64)
+def _lengths(intervals: Intervals) -> Int64s:
+    return intervals.end_ms - intervals.start_ms
 
 
 @dataclass(frozen=True, slots=True)

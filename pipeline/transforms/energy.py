@@ -134,7 +134,7 @@ def fold_counters(samples: MeterSamples, max_gap_ms: int, starts: Starts) -> Fol
 
 
 def _consumers(aligned: Aligned, used: Intervals, host: Intervals) -> tuple[list[Consumer], Intervals]:
-    """Everybody who used energy, those outside workloads last, and their intervals by (consumer, end)."""
+    """Everybody who used energy, those outside workloads last, and their intervals."""
     used = aligned.by_consumer(used)
     if len(host.code) == 0:
         return aligned.consumers, used

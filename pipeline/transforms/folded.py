@@ -114,7 +114,7 @@ class Folded:
         bridged: what of `idle` was filled in at restarts, including tails that were then moved from it to `active`; of
             GPU boards, of both.
         consumers: everybody who used energy.
-        used: their intervals (`code` numbers `consumers`), sorted by (consumer, end).
+        used: their intervals (`code` numbers `consumers`).
         names: of consumers in each hour of a window, given its first stamp and number of hours.
         readings: when node meters were read.
         restarts: readings after which an exporter is known to have restarted.

@@ -50,13 +50,9 @@ class Aligned:
     bare: Mapping[str, Int64s]
 
     def by_consumer(self, used: Intervals) -> Intervals:
-        """Intervals of workload counters as those of consumers, sorted by (consumer, end)."""
-        own = (
-            used
-            if np.array_equal(self.consumer, np.arange(len(self.consumer)))
-            else replace(used, code=self.consumer[used.code])
-        )
-        return own.sorted()
+        """Intervals of workload counters as those of consumers."""
+        own = np.array_equal(self.consumer, np.arange(len(self.consumer)))
+        return used if own else replace(used, code=self.consumer[used.code])
 
 
 def align(samples: MeterSamples, starts: Starts) -> Aligned:
