@@ -38,8 +38,8 @@ class Looks(NamedTuple):
         for look in (first + later for later in range(-(-self.width_ms // step_ms))):
             seen = (look < count) & (self.at_ms.start + look * step_ms - block.stamps_ms < self.width_ms)
             cell, values = (row * count + look)[seen], block.values[seen]
-            (begin,) = np.diff(cell, prepend=-1).nonzero()
-            if len(begin):
+            if len(cell):
+                begin = np.append(0, (cell[1:] != cell[:-1]).nonzero()[0] + 1)
                 found[cell[begin]] = np.fmax(found[cell[begin]], np.fmax.reduceat(values, begin))
         return found.reshape(series, count)
 
@@ -85,27 +85,30 @@ class States(NamedTuple):
     values: Floats
 
 
-def read_states(server: PrometheusServer, metric: str, labels: Sequence[str], *looks: Looks) -> list[States]:
-    """The greatest value of each label set in each look, for each of those `looks`.
+def read_states(server: PrometheusServer, metric: str, labels: Sequence[str], *looks: Looks) -> States:
+    """The greatest value of each label set in each look of all those `looks`, one after the other.
 
-    A server that streams gives its samples for less than an expression of them, and once for all.
+    A server that streams gives its samples for less than an expression of them, and once for all looks.
 
     Raises:
         SourceError: the server did not give all of it.
     """
-    series = selector(metric, *server.matchers)
-    nothing = pa.schema([(name, pa.string()) for name in labels]).empty_table()
-    found = [[States(nothing, np.zeros((0, len(one.at_ms))))] for one in looks]
+    series, columns = selector(metric, *server.matchers), sum(len(one.at_ms) for one in looks)
+    parts = [States(pa.schema([(name, pa.string()) for name in labels]).empty_table(), np.zeros((0, columns)))]
     if server.streams:
         start_ms, end_ms = min(one.start_ms for one in looks), max(one.at_ms[-1] for one in looks)
         for block in server.blocks(series, start_ms, end_ms):
-            own = _labels(block, labels)
-            for parts, one in zip(found, looks, strict=True):
-                parts.append(States(own, one.greatest(block)))
-    else:
-        for parts, one in zip(found, looks, strict=True):
-            parts.extend(_asked(server, series, labels, one))
-    return [together(parts) for parts in found]
+            values = np.concatenate([one.greatest(block) for one in looks], axis=1)
+            parts.append(States(_labels(block, labels), values))
+        return together(parts)
+    begin = 0
+    for one in looks:
+        for own, values in _asked(server, series, labels, one):
+            every = np.full((len(values), columns), np.nan)
+            every[:, begin : begin + len(one.at_ms)] = values
+            parts.append(States(own, every))
+        begin += len(one.at_ms)
+    return together(parts)
 
 
 def _asked(server: PrometheusServer, series: str, labels: Sequence[str], looks: Looks) -> Iterator[States]:

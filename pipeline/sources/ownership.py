@@ -1,6 +1,6 @@
 """Which Deployment, StatefulSet, Job ... a pod belongs to, as kube-state-metrics tells it, and when pods started."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -24,15 +24,13 @@ class OwnerSeries(NamedTuple):
         pods: kube_pod_owner: uid, namespace, pod and the owner labels.
         replicasets: kube_replicaset_owner: namespace, replicaset and the owner labels.
         jobs: kube_job_owner: namespace, job_name and the owner labels.
-        starts: kube_pod_start_time: uid, namespace, pod; seconds since the epoch.
-        starts_at_edges: the same around each edge of the hours.
+        starts: kube_pod_start_time: uid, namespace, pod; seconds since the epoch; in each hour, then around each edge.
     """
 
     pods: States
     replicasets: States
     jobs: States
     starts: States
-    starts_at_edges: States
 
 
 def read(server: PrometheusServer, span: Span) -> OwnerSeries:
@@ -51,8 +49,7 @@ def read(server: PrometheusServer, span: Span) -> OwnerSeries:
         partial(read_states, server, "kube_pod_start_time", POD_LABELS, span.hours, span.edges),
     ]
     # each answer that is being read takes memory of its own, and those of many hours are large
-    answers = at_once(questions, server.concurrency if span.window.hour_count <= FEW_HOURS else 1)
-    return OwnerSeries(*(states for found in answers for states in found))
+    return OwnerSeries(*at_once(questions, server.concurrency if span.window.hour_count <= FEW_HOURS else 1))
 
 
 def united(answers: Sequence[OwnerSeries]) -> OwnerSeries:
@@ -67,28 +64,25 @@ def starts(owned: OwnerSeries, first_ms: int) -> Starts:
         owned: of some hours.
         first_ms: left edge of the first.
     """
-    parts = [(states, *_told(states)) for states in (owned.starts_at_edges, owned.starts)]
-    number = {pod: row for row, pod in enumerate(dict.fromkeys(pod for _, pods, _ in parts for pod in pods))}
-    columns = [_in_looks(states, np.array([number[pod] for pod in pods], np.int64), row, len(number))
-               for states, pods, row in parts]  # fmt: skip
-    in_turn = (next(columns[look % 2]) for look in range(2 * owned.starts.values.shape[1] + 1))
-    return Starts(first_ms, number, in_turn)
-
-
-def _in_looks(states: States, code: Int64s, row: Int64s, count: int) -> Iterator[Floats]:
-    """The latest start of each of so many pods, look by look: what `code` says of which `row`; ms."""
+    pods, row = _told(owned.starts)
+    number = {pod: code for code, pod in enumerate(dict.fromkeys(pods))}
+    code = np.array([number[pod] for pod in pods], dtype=np.int64)
     order = np.argsort(code, kind="stable")
-    own, begin = np.unique(code[order], return_index=True)
-    for look in range(states.values.shape[1]):
-        ms = np.full(count, np.nan)
-        if len(own):
-            ms[own] = np.rint(np.fmax.reduceat(states.values[row[order], look], begin) * 1000)
-        yield ms
+    row, begin = row[order], np.searchsorted(code[order], np.arange(len(number)))
+    hours = owned.starts.values.shape[1] // 2
+    in_turn = (hours + look // 2 if look % 2 == 0 else look // 2 for look in range(2 * hours + 1))
+    return Starts(first_ms, number, (_latest_ms(owned.starts.values[row, look], begin) for look in in_turn))
+
+
+def _latest_ms(seconds: Floats, begin: Int64s) -> Floats:
+    """The greatest from each `begin` on; NaN where there is none."""
+    return np.rint(np.fmax.reduceat(seconds, begin) * 1000) if len(begin) else seconds
 
 
 def _told(states: States) -> tuple[list[str], Int64s]:
     """Whom the rows speak of, each under every name it has, and which rows those are."""
     uids, namespaces, pods = (states.labels[name].to_pylist() for name in POD_LABELS)
-    names = (f"{space}/{pod}" if space and pod else None for space, pod in zip(namespaces, pods, strict=True))
-    told = [(one, row) for column in (uids, names) for row, one in enumerate(column) if one is not None]
-    return [one for one, _ in told], np.array([row for _, row in told], dtype=np.int64)
+    names = [f"{space}/{pod}" if space and pod else None for space, pod in zip(namespaces, pods, strict=True)]
+    told = [one is not None for one in (*uids, *names)]
+    row = np.tile(np.arange(len(uids)), 2)[np.array(told, dtype=np.bool_)]
+    return [one for one in (*uids, *names) if one is not None], row

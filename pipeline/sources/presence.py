@@ -37,8 +37,7 @@ def read_presence(server: PrometheusServer, span: Span) -> Sightings:
         for row, node in enumerate(values(block.labels, "node")):
             seen.setdefault(node, []).append(block.stamps_ms[block.offsets[row] : block.offsets[row + 1]])
     stamps_ms = {node: np.unique(np.concatenate(parts)) for node, parts in seen.items()}
-    (created,) = read_states(server, "kube_node_created", ("node",), span.hours)
-    return Sightings(stamps_ms, created)
+    return Sightings(stamps_ms, read_states(server, "kube_node_created", ("node",), span.hours))
 
 
 def united(answers: Sequence[Sightings]) -> Sightings:

@@ -134,8 +134,8 @@ def test_start_times_are_milliseconds_by_uid(server: PrometheusServer) -> None:
 def test_without_kube_state_metrics_all_is_empty(url: str, clock: RealClock) -> None:
     nobody = asked(url, clock, "nobody")
     owners, seen = ownership.read(nobody, HOUR), read_presence(nobody, HOUR)
-    assert [states.labels.num_rows for states in (*owners, seen.created)] == [0] * 6
-    assert [states.values.shape for states in (*owners, seen.created)] == [(0, 1)] * 4 + [(0, 2), (0, 1)]
+    assert [states.labels.num_rows for states in (*owners, seen.created)] == [0] * 5
+    assert [states.values.shape for states in (*owners, seen.created)] == [(0, 1)] * 3 + [(0, 3), (0, 1)]
     assert in_hours(owners, ["u1"]) == [{}]
     assert (seen.stamps_ms, created_ms(seen.created, HOUR.window)) == ({}, {})
 
@@ -150,7 +150,7 @@ def test_nodes_are_seen_at_their_stamps_though_their_series_change(server: Prome
 def in_hours(owned: ownership.OwnerSeries, pods: list[str]) -> list[dict[str, float]]:
     """What is known in each hour of the pods' starts, ms since the epoch."""
     starts, found = ownership.starts(owned, 0), []
-    for hour in range(owned.starts.values.shape[1]):
+    for hour in range(owned.starts.values.shape[1] // 2):
         begin = np.full(len(pods), hour * MS_PER_HOUR)
         ms = starts.of(starts.rows(pods), begin + 1, begin + 2).tolist()
         found.append({pod: value for pod, value in zip(pods, ms, strict=True) if not np.isnan(value)})
@@ -166,9 +166,14 @@ def states(*rows: tuple[dict[str, str], list[float | None]]) -> States:
 
 def test_of_several_starts_of_one_pod_the_latest_counts_in_each_hour() -> None:
     who = {"uid": "u1", "namespace": "a", "pod": "p"}
-    starts = states((who, [1.0, None, 9.0]), (who, [2.0, None, 8.0]), ({**who, "uid": "u2"}, [None, None, 3.0005]))
+    at_edges = [None] * 4
+    starts = states(
+        (who, [1.0, None, 9.0, *at_edges]),
+        (who, [2.0, None, 8.0, *at_edges]),
+        ({**who, "uid": "u2"}, [None, None, 3.0005, *at_edges]),
+    )
     nothing = states(({"uid": "u1"}, [None]))
-    owned = ownership.OwnerSeries(nothing, nothing, nothing, starts, states((who, [None] * 4)))
+    owned = ownership.OwnerSeries(nothing, nothing, nothing, starts)
     assert in_hours(owned, ["u1", "u2", "a/p"]) == [
         {"u1": 2_000, "a/p": 2_000},
         {},
