@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s
 from pipeline.transforms.counters import Counters, Intervals, StampIndex
-from pipeline.transforms.metered import Metered, NodeReadings
+from pipeline.transforms.metered import Metered, readings_of
 
 FIT_TOLERANCE = 1e-6  # relative: a pod alone on its node is the active energy, to the exporter's rounding
 ROUNDING_JOULES = 1e-9
@@ -111,9 +111,6 @@ def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats
         (position,) = (at >= 0).nonzero()
         seen = seen.where(position)
         joined = _near(seen.code, seen.stamp_ms, max_gap_ms)
-    if len(seen.code) == 0:
-        intervals = Intervals(seen.code, seen.code, seen.code, seen.value)
-        return Placed(intervals, seen.code, seen.code, at, np.zeros(len(readings.meter)))
 
     # of each sample: what lies between it and the one before
     joined &= _without_gap(seen, metered)
@@ -133,29 +130,6 @@ def _fold(workloads: Workloads, metered: Metered, max_gap_ms: int, taken: Floats
     (end,) = joined.nonzero()
     intervals = Intervals(seen.code[end], start_ms[end], seen.stamp_ms[end], joules[end])
     return Placed(intervals, end if position is None else position[end], anew[end].nonzero()[0], at, laid)
-
-
-def readings_of(samples: Counters, meter: Int64s, readings: NodeReadings) -> Int64s:
-    """The position of the reading of a counter's node `meter` (indexed by counter) at each sample's stamp, or -1.
-
-    A counter is mostly there at every reading from its first sample on: that is verified, and searched where it fails.
-    """
-    if len(samples.code) == 0:
-        return samples.code
-    index = StampIndex.of(readings.meter, readings.stamp_ms)
-    (begin,) = samples.first.nonzero()
-    own, lengths = meter[samples.code[begin]], np.diff(begin, append=len(samples.code))
-    base = index.position(own, samples.stamp_ms[begin])
-    inside = base + lengths <= np.searchsorted(readings.meter, own, side="right")
-    at = np.repeat(base - begin, lengths) + np.arange(len(samples.code))
-    np.minimum(at, len(readings.meter) - 1, out=at)
-    found = readings.stamp_ms[at] == samples.stamp_ms if len(readings.meter) else np.zeros(len(at), dtype=bool)
-    if not inside.all():
-        found &= np.repeat(inside, lengths)
-    if not found.all():
-        (missed,) = (~found).nonzero()
-        at[missed] = index.find(meter[samples.code[missed]], samples.stamp_ms[missed])
-    return at
 
 
 def _near(code: Int64s, stamp_ms: Int64s, max_gap_ms: int) -> Bools:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.samples import Bools, Floats, Int64s
-from pipeline.transforms.counters import Intervals, StampIndex
+from pipeline.transforms.counters import Counters, Intervals, StampIndex
 from pipeline.units import MS_PER_HOUR, MS_PER_SECOND
 
 MAX_SOCKETS = 8
@@ -119,6 +119,29 @@ def fold_meters(readings: NodeReadings, max_gap_ms: int) -> Metered:
         wrapped=intervals(raw, wrapped),
         restarts=restarts,
     )
+
+
+def readings_of(samples: Counters, meter: Int64s, readings: NodeReadings) -> Int64s:
+    """The position of the reading of a counter's node `meter` (indexed by counter) at each sample's stamp, or -1.
+
+    A counter is mostly there at every reading from its first sample on: that is verified, and searched where it fails.
+    """
+    if len(samples.code) == 0:
+        return samples.code
+    index = StampIndex.of(readings.meter, readings.stamp_ms)
+    (begin,) = samples.first.nonzero()
+    own, lengths = meter[samples.code[begin]], np.diff(begin, append=len(samples.code))
+    base = index.position(own, samples.stamp_ms[begin])
+    inside = base + lengths <= np.searchsorted(readings.meter, own, side="right")
+    at = np.repeat(base - begin, lengths) + np.arange(len(samples.code))
+    np.minimum(at, len(readings.meter) - 1, out=at)
+    found = readings.stamp_ms[at] == samples.stamp_ms if len(readings.meter) else np.zeros(len(at), dtype=bool)
+    if not inside.all():
+        found &= np.repeat(inside, lengths)
+    if not found.all():
+        (missed,) = (~found).nonzero()
+        at[missed] = index.find(meter[samples.code[missed]], samples.stamp_ms[missed])
+    return at
 
 
 def _restarts(node: Int64s, start: Int64s, end: Int64s, evidence: Bools) -> Restarts:

@@ -113,25 +113,12 @@ def fold_parts(parts: Parts, max_gap_ms: int) -> Summed:
     exchanged = _exchanged(scrapes, alone, at)
     whole = has_active & ~_holes(scrapes, alone, at, restarted | exchanged, max_gap_ms)
     k = scrapes.pair
-    values = samples.active_joules
-    sums = [
-        np.bincount(at, values * chosen, minlength=len(scrapes.meter)).astype(np.float64)
-        for chosen in (~parts.is_idle[samples.meter], parts.is_idle[samples.meter])
-    ]
 
     def intervals(joules: Floats, chosen: Bools) -> Intervals:
         return Intervals(scrapes.meter[k], scrapes.stamp_ms[k], scrapes.stamp_ms[k + 1], joules[k]).where(chosen[k])
 
     metered = Metered(
-        readings=NodeReadings(
-            meter=scrapes.meter,
-            stamp_ms=scrapes.stamp_ms,
-            active_joules=sums[0],
-            idle_joules=sums[1],
-            raw_joules=np.full(len(scrapes.meter), np.nan),
-            node=parts.node,
-            ranges_joules=[(np.inf,)] * len(parts.node),
-        ),
+        readings=_summed(parts, scrapes, samples, at),
         pair=k,
         joined=whole[k],
         restarted=(restarted & whole)[k],
@@ -163,6 +150,21 @@ def _readings(parts: Parts) -> NodeReadings:
         raw_joules=np.full(len(samples.code), np.nan),
         node=parts.node[parts.meter],
         ranges_joules=[(np.inf,)] * len(parts.meter),
+    )
+
+
+def _summed(parts: Parts, scrapes: _Scrapes, samples: NodeReadings, at: Int64s) -> NodeReadings:
+    """What the parts of each node meter show together at its scrapes, `at` which each of their samples is."""
+    is_idle, count = parts.is_idle[samples.meter], len(scrapes.meter)
+    active, idle = (np.bincount(at, samples.active_joules * part, minlength=count) for part in (~is_idle, is_idle))
+    return NodeReadings(
+        meter=scrapes.meter,
+        stamp_ms=scrapes.stamp_ms,
+        active_joules=active.astype(np.float64),
+        idle_joules=idle.astype(np.float64),
+        raw_joules=np.full(count, np.nan),
+        node=parts.node,
+        ranges_joules=[(np.inf,)] * len(parts.node),
     )
 
 

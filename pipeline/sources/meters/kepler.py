@@ -10,8 +10,8 @@ the fold decides hour by hour.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Literal
+from functools import lru_cache, partial
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -89,26 +89,14 @@ def read(
     Raises:
         SourceError: as the transport.
     """
-
-    def blocks(metric: str, *conditions: Matcher) -> Iterator[Block]:
-        yield from transport.blocks(selector(metric, *conditions, *matchers), start_ms, end_ms)
-
+    asked = _Asked(transport, matchers, start_ms, end_ms)
     active, idle, raw = (
-        understand(blocks(metric, ZONES), NODE_IDENTITY, _node_key, labels=LABELS) for metric in (ACTIVE, IDLE, RAW)
+        understand(asked.blocks(metric, ZONES), NODE_IDENTITY, _node_key, labels=LABELS)
+        for metric in (ACTIVE, IDLE, RAW)
     )
     hidden = _hidden(active, idle)
     rare = any(component not in COMPONENTS for _, component in set(keys_of(active)) - hidden)
-
-    def counters(
-        metric: str, schema: pa.Schema, key_of: KeyOf, *conditions: Matcher, names: Mapping[str, str] = NO_NAMES
-    ) -> Samples:
-        def key(labels: Labels) -> Key | None:
-            return None if hidden and _node_key(labels) in hidden else key_of(labels)
-
-        zones = (USUAL_ZONES, RARE_ZONES) if rare else (USUAL_ZONES,)
-        parts = (block for zone in zones for block in blocks(metric, zone, *conditions))
-        return understand(parts, schema, key, names, LABELS)
-
+    counters = partial(asked.counters, hidden, (USUAL_ZONES, RARE_ZONES) if rare else (USUAL_ZONES,))
     pods = counters(PODS, POD_IDENTITY, _pod_key, names=NAME_LABELS if level == "container" else NAME_LABELS | STATE)
     containers = counters(CONTAINERS, CONTAINER_IDENTITY, _container_key, names=STATE) if level == "container" else None
     guests = counters(GUESTS, GUEST_IDENTITY, _guest_key)
@@ -129,6 +117,31 @@ def read(
         guests=guests,
         outside=outside,
     )
+
+
+class _Asked(NamedTuple):
+    """Where series are, and which samples of them."""
+
+    transport: Transport
+    matchers: Sequence[Matcher]
+    start_ms: int
+    end_ms: int
+
+    def blocks(self, metric: str, *conditions: Matcher) -> Iterator[Block]:
+        """Of a metric."""
+        yield from self.transport.blocks(selector(metric, *conditions, *self.matchers), self.start_ms, self.end_ms)
+
+    def counters(
+        self, hidden: set[Key], zones: Sequence[Matcher], metric: str, identity: pa.Schema, key_of: KeyOf,
+        *conditions: Matcher, names: Mapping[str, str] = NO_NAMES,
+    ) -> Samples:  # fmt: skip
+        """Counters of a metric in some zones, without those of `hidden` node meters."""
+
+        def key(labels: Labels) -> Key | None:
+            return None if hidden and _node_key(labels) in hidden else key_of(labels)
+
+        parts = (block for zone in zones for block in self.blocks(metric, zone, *conditions))
+        return understand(parts, identity, key, names, LABELS)
 
 
 def asked_for(matchers: Sequence[Matcher], level: Level = "pod", *, processes: bool = True) -> list[str]:
