@@ -105,30 +105,24 @@ def fold_counters(samples: MeterSamples, max_gap_ms: int, starts: Starts) -> Fol
     tails = estimate_tails(aligned.workloads, aligned.final, metered, placed, host, max_gap_ms)
     active, idle = tails.out_of_bridge(metered, aligned.workloads.meter)
     throughout = whole_hours(host, metered.active, read, len(aligned.meters))
-    consumers, used = _consumers(
-        aligned, joined_intervals(placed.intervals, tails.all), throughout.clip(host, host.code)
-    )
+    consumers, used = _consumers(aligned, joined_intervals(placed.intervals, tails.all), throughout.clip(host))
     meter = np.array([consumer.meter for consumer in consumers], dtype=np.int64)
     estimated = aligned.by_consumer(tails.all)
-
-    def of_nodes(intervals: Intervals) -> Intervals:
-        return counts.clip(intervals, intervals.code)
-
     return Folded(
         meter=samples.meter,
         meters=[(node, component_of(zone)) for node, zone in aligned.meters],
-        active=of_nodes(active),
-        idle=of_nodes(idle),
-        bridged=of_nodes(metered.bridged),
+        active=counts.clip(active),
+        idle=counts.clip(idle),
+        bridged=counts.clip(metered.bridged),
         consumers=consumers,
-        used=counts.clip(used, meter[used.code]),
-        tails=counts.clip(estimated, meter[estimated.code]),
+        used=counts.clip(used, meter),
+        tails=counts.clip(estimated, meter),
         names=lambda start_ms, hours: names_by_hour(aligned, start_ms, hours, max_gap_ms),
         readings=counts.marks(read),
         restarts=counts.marks(Marks(readings.meter[restarted], readings.stamp_ms[restarted])),
         wraps=counts.marks(Marks(metered.wrapped.code, metered.wrapped.end_ms)),
         unplaced=lambda start_ms, hours: unplaced_joules(readings, metered, start_ms, hours, max_gap_ms),
-        cross=Cross(REGISTER, *(of_nodes(part) for part in (metered.raw, metered.compared, metered.unknown))),
+        cross=Cross(REGISTER, *(counts.clip(part) for part in (metered.raw, metered.compared, metered.unknown))),
         unmetered=lambda hour_ms: unmetered(aligned, hour_ms, max_gap_ms),
     )
 

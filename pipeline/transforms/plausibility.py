@@ -196,8 +196,8 @@ def _doubtful(kept: Folded, ceiling_watts: Floats) -> Int64s:
     least_watts = np.full(len(kept.meters), np.inf)
     np.minimum.at(least_watts, active.code, active.joules / (active.end_ms - active.start_ms) * MS_PER_SECOND)
     watts = np.minimum(TIMES_ACTIVE * least_watts + LEAST_EXCESS_WATTS, ceiling_watts) * (1 - ROUNDING)
-    meter = kept.consumer_meter[used.code]
-    return np.flatnonzero(used.joules * MS_PER_SECOND > watts[meter] * (used.end_ms - used.start_ms))
+    most = (watts / MS_PER_SECOND)[kept.consumer_meter]  # joules a millisecond
+    return np.flatnonzero(used.joules > most[used.code] * (used.end_ms - used.start_ms))
 
 
 def _consumer_limits(kept: Folded, chosen: Int64s, ceiling_watts: Floats) -> tuple[Floats, Floats]:

@@ -27,10 +27,14 @@ class HourMask:
     first: int
     chosen: Bools
 
-    def clip(self, intervals: Intervals, thing: Int64s) -> Intervals:
-        """The parts of intervals in hours in which their `thing` counts; they are cut at hour edges only for that."""
-        if self.chosen.all() or len(thing) == 0:
+    def clip(self, intervals: Intervals, things: Int64s | None = None) -> Intervals:
+        """The parts of intervals in hours in which their thing counts; they are cut at hour edges only for that.
+
+        `things` are those of the intervals' codes, where a code is none itself.
+        """
+        if self.chosen.all() or len(intervals.code) == 0:
             return intervals
+        thing = intervals.code if things is None else things[intervals.code]
         always = np.all(self.chosen, axis=1)[thing]
         left, right = intervals.start_ms // MS_PER_HOUR, (intervals.end_ms - 1) // MS_PER_HOUR
         pieces = np.where(always, 1, right - left + 1)
