@@ -6,6 +6,7 @@ between two hours from further than `max_gap`.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from pipeline.sources.prometheus.api_client import PrometheusServer
 from pipeline.sources.prometheus.selectors import selector
 from pipeline.units import MS_PER_HOUR
 from pipeline.window import Window
+
+FEW_SAMPLES = 100_000  # looked at together: what hardly changes comes in few bytes, and so in large blocks
 
 
 class Looks(NamedTuple):
@@ -31,17 +34,24 @@ class Looks(NamedTuple):
 
     def greatest(self, block: Block) -> Floats:
         """What each series of samples shows in each look; shape (series, looks), NaN where it has no sample."""
-        count, series, step_ms = len(self.at_ms), block.labels.num_rows, self.at_ms.step
-        row = np.repeat(np.arange(series), np.diff(block.offsets))
-        first = np.maximum(-((self.at_ms.start - block.stamps_ms) // step_ms), 0)
-        found = np.full(series * count, np.nan)
-        for look in (first + later for later in range(-(-self.width_ms // step_ms))):
-            seen = (look < count) & (self.at_ms.start + look * step_ms - block.stamps_ms < self.width_ms)
-            cell, values = (row * count + look)[seen], block.values[seen]
+        edges = np.linspace(0, block.labels.num_rows, len(block.values) // FEW_SAMPLES + 2).astype(np.int64).tolist()
+        return np.concatenate([self._greatest(block, first, last) for first, last in pairwise(edges)])
+
+    def _greatest(self, block: Block, first: int, last: int) -> Floats:
+        """Of some of its series."""
+        begin, end = block.offsets[first], block.offsets[last]
+        stamps_ms, values = block.stamps_ms[begin:end], block.values[begin:end]
+        row = np.repeat(np.arange(last - first), np.diff(block.offsets[first : last + 1]))
+        count, step_ms = len(self.at_ms), self.at_ms.step
+        nearest = np.maximum(-((self.at_ms.start - stamps_ms) // step_ms), 0)
+        found = np.full((last - first) * count, np.nan)
+        for look in (nearest + later for later in range(-(-self.width_ms // step_ms))):
+            seen = (look < count) & (self.at_ms.start + look * step_ms - stamps_ms < self.width_ms)
+            cell, own = (row * count + look)[seen], values[seen]
             if len(cell):
-                begin = np.append(0, (cell[1:] != cell[:-1]).nonzero()[0] + 1)
-                found[cell[begin]] = np.fmax(found[cell[begin]], np.fmax.reduceat(values, begin))
-        return found.reshape(series, count)
+                run = np.append(0, (cell[1:] != cell[:-1]).nonzero()[0] + 1)
+                found[cell[run]] = np.fmax(found[cell[run]], np.fmax.reduceat(own, run))
+        return found.reshape(last - first, count)
 
 
 class Span(NamedTuple):
