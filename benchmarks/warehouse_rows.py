@@ -204,9 +204,10 @@ def write_day(root: Path, day: date, tables: DayTables) -> None:
     rows = tables.emissions.replace_schema_metadata({FOOTER_KEY: footer})
     replace_partition(root, "emissions", CLUSTER, day, rows, nothing)
     Warehouse(root).roll_up(CLUSTER, day)
-    append_file(root, "hours", hours_rows(commit.row(written) for commit in commits), RUN_ID, written.date(), nothing)
-    for table in ("emissions", *months.TABLES_OF_MONTHS):
-        os.utime(partition_path(root, table, CLUSTER, day), (written.timestamp(), written.timestamp()))
+    told = append_file(root, "hours", hours_rows(one.row(written) for one in commits), RUN_ID, written.date(), nothing)
+    replaced = (partition_path(root, table, CLUSTER, day) for table in ("emissions", *months.TABLES_OF_MONTHS))
+    for path in filter(None, (told, *replaced)):
+        os.utime(path, (written.timestamp(), written.timestamp()))
 
 
 def write_figures(root: Path, first: date, days: int) -> None:

@@ -4,12 +4,6 @@
 -- :cluster text: only this one
 with chosen as (
     select coalesce($month, date_trunc('month', max(date)))::date as month from emissions_daily
-), told as (
-    select cluster, count(*) as hours
-    from hours, chosen
-    where store is null and state <> 'failed'
-        and utc_time(hour_utc) >= month and utc_time(hour_utc) < month + interval 1 month
-    group by cluster
 ), used as (
     select
         cluster,
@@ -21,6 +15,12 @@ with chosen as (
     from emissions_daily, chosen
     where date >= month and date < month + interval 1 month and cluster = coalesce($cluster, cluster)
     group by cluster, month
+), known as (
+    select used.*, count(*) as hours
+    from used join hours using (cluster)
+    where store is null and state <> 'failed'
+        and utc_time(hour_utc) >= month_utc and utc_time(hour_utc) < month_utc + interval 1 month
+    group by all
 )
 select
     cluster,
@@ -32,5 +32,5 @@ select
     emissions_gco2e * hours_of_month / hours as month_at_this_pace_gco2e,
     scope,
     unpriced_energy_kwh
-from used join told using (cluster)
+from known
 order by cluster;

@@ -50,8 +50,10 @@ class Batch:
         stamps_ms = np.fromiter(map(itemgetter(0), flat), np.int64, len(flat))
         values = np.fromiter(map(itemgetter(1), flat), np.float64, len(flat))
         edges = np.concatenate([[0], np.cumsum(counts)])
-        falls = np.flatnonzero(np.diff(stamps_ms) <= 0) + 1
-        if not np.isin(falls, edges).all():
+        is_fall = np.zeros(len(flat) + 1, dtype=np.bool_)
+        is_fall[1:-1] = stamps_ms[1:] <= stamps_ms[:-1]
+        is_fall[edges] = False
+        if is_fall.any():
             order = np.lexsort((values, stamps_ms, np.repeat(np.arange(len(counts)), counts)))
             stamps_ms, values = stamps_ms[order], values[order]
         return cls(list(points), edges, stamps_ms, values)

@@ -37,15 +37,17 @@ SUMMED = {
 DAILY_VIEW = f"""
     with stale as not materialized (
         select cluster, date, source.source_digest
-        from stored.loose_footers as source full join stored.emissions_daily_digests as held using (cluster, date)
+        from stored.doubtful_footers as source full join stored.emissions_daily_digests as held using (cluster, date)
         where source.source_digest is distinct from held.source_digest
     )
-    from stored.emissions_daily anti join stale using (cluster, date)
+    from stored.certain_emissions_daily
+    union all by name
+    from stored.doubtful_emissions_daily anti join stale using (cluster, date)
     union all by name
     select make_timestamptz(epoch_us(date::timestamp)) as date_utc, {", ".join(GROUP)},
         {", ".join(f"{told} as {name}" for name, told in SUMMED.items())},
         any_value(source_digest) as source_digest, date
-    from emissions join stale using (cluster, date)
+    from stored.doubtful_emissions join stale using (cluster, date)
     group by date, {", ".join(GROUP)}"""
 
 

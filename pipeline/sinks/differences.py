@@ -59,17 +59,18 @@ class Difference:
 
     def compare(self, stamp: int, wanted: Hour, held: Mapping[Key, Mapping[str, float]], occasion: Occasion) -> None:
         """Add one hour; a key held but not wanted should add up to nothing, which it does not by itself."""
+        absent = 0
         for key, value in wanted.items():
             revisions = held.get(key, NOTHING)
             if len(revisions) == 1 and equal(next(iter(revisions.values())), value):
                 continue
+            absent += not revisions
             if key[0] not in DISPLAY_SERIES:
                 self._weigh(key, stamp, value, revisions, occasion)
             elif not revisions:
                 self._write(key, stamp, value)
-        unwanted = set(held).difference(wanted)
-        for key in held if unwanted else ():  # in its order
-            if key in unwanted and key[0] not in DISPLAY_SERIES:
+        for key in held if len(held) > len(wanted) - absent else ():
+            if key not in wanted and key[0] not in DISPLAY_SERIES:
                 self._weigh(key, stamp, 0.0, held[key], occasion)
 
     def _weigh(self, key: Key, stamp: int, value: float, revisions: Mapping[str, float], occasion: Occasion) -> None:

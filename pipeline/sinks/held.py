@@ -6,12 +6,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from pipeline.errors import RemoteWriteError
 from pipeline.sinks.published_series import LABEL_NAMES, Key
 from pipeline.units import MS_PER_SECOND
 from pipeline.window import from_ms
+
+SERIES = b'{"metric":'  # as stores begin one; an answer written otherwise is parsed in one piece
+STRETCH_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,10 @@ def held_of(body: bytes, start_ms: int, end_ms: int) -> Held:
     """
     held = Held()
     try:
-        with _no_collection():
+        with no_collection():
             for one in matrix_of(body):
                 labels = one["metric"]
-                metric = labels["__name__"]
-                # Only our own labels make the key: stores add external and replica labels to what we wrote.
-                key = (metric, tuple([(name, labels[name]) for name in LABEL_NAMES[metric] if name in labels]))
+                key = _key(labels["__name__"], labels)
                 revision = labels.get("revision", "")
                 for stamp, text in one["values"]:
                     if start_ms < (stamp_ms := round(stamp * MS_PER_SECOND)) < end_ms:
@@ -72,8 +74,17 @@ def held_of(body: bytes, start_ms: int, end_ms: int) -> Held:
     return held
 
 
+def _key(metric: str, labels: Mapping[str, str]) -> Key:
+    """Only our own labels: stores add external and replica labels to what we wrote."""
+    names = LABEL_NAMES[metric]
+    try:
+        return metric, tuple(zip(names, map(labels.__getitem__, names), strict=True))
+    except KeyError:
+        return metric, tuple([(name, labels[name]) for name in names if name in labels])
+
+
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """No search for cycles among objects by the hundred thousand that have none: it takes as long as making them."""
     was_on = gc.isenabled()
     gc.disable()
@@ -84,16 +95,28 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def matrix_of(body: bytes) -> Iterable[Mapping[str, Any]]:
-    """The series of a query's answer.
+def matrix_of(body: bytes) -> Iterator[Mapping[str, Any]]:
+    """The series of a query's answer, parsed a stretch at a time: objects of them all would be many times its bytes.
 
     Raises:
         RemoteWriteError: (`malformed`) not a whole matrix.
     """
+    cuts = [body.find(SERIES)]  # what is cut at is in no text: there, a quote has a backslash before it
+    while (end := body.find(b"}," + SERIES, cuts[-1] + STRETCH_BYTES)) >= 0:
+        cuts.append(end + 2)
+    for start, end in pairwise(cuts):
+        yield from _parsed(b"[" + body[start : end - 1] + b"]")
+    yield from _result(_parsed(body[: cuts[0]] + body[cuts[-1] :]))
+
+
+def _parsed(text: bytes) -> Any:  # noqa: ANN401 # the type of a JSON document
     try:
-        document = json.loads(body)
+        return json.loads(text)
     except ValueError:
-        document = None
+        raise _malformed("no JSON") from None
+
+
+def _result(document: Any) -> Iterable[Mapping[str, Any]]:  # noqa: ANN401 # likewise
     if not isinstance(document, dict):
         raise _malformed("no JSON object")
     if document.get("isPartial") or document.get("warnings"):

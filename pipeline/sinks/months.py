@@ -1,68 +1,147 @@
-"""Months that are over, in a file a table: what views read instead of a file a day, wherever it is what those hold.
+"""The days of a month in a file a table: what views read instead of a file a day, wherever it is what those hold.
 
-Such a month lies in `.months/cluster=<c>/<YYYY-MM>-<state>/`, whose name tells what its days' files were when it was
-made: which, and of each the inode, size and time of change. Views look at the files anew. Where they are something else
-by now (a commit, a repair, a backup put back), there is no folder of that name and the days are read: nobody has to say
-that a day changed. A new folder is made when the month has been left alone for an hour.
+Of a cluster, `node_energy` and `emissions_daily` lie in `.months/cluster=<c>/<day>-<state>/`, an append-only table in
+`.months/table=<t>/<day>-<state>/`, by the day of writing: all days of the month up to that one, which is the last or,
+while the month goes on, some days ago. The state tells what the days' files were when it was made: which, and of each
+the inode, size and time of change. Views look at the files anew. Where they are something else by now (a commit, a
+repair, a backup put back), there is no folder of that name and the days are read: nobody has to say that a day changed.
+A new folder is made when the days have been left alone for an hour.
 """
 
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from types import MappingProxyType
+from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
+from pipeline.sinks.appended import superseded
 from pipeline.sinks.commits import FOOTER_KEY
 from pipeline.sinks.daily import DIGEST_KEY, digest
+from pipeline.sinks.footers import entry
 from pipeline.sinks.partitions import (
     TEMPORARY,
     OnEffect,
+    check_version,
+    damage,
     make_folder,
-    partition_path,
-    read_footer,
     read_partition,
     store_errors,
     sync_folder,
     write_then_rename,
 )
+from pipeline.tables import APPEND_ONLY_TABLES, partition_column
 
 FOLDER = ".months"
-TABLES_OF_MONTHS = ("node_energy", "emissions_daily")  # of the others a day is large
-RESTED = timedelta(hours=1)  # a month that is being filled is not put together again and again
+TABLES_OF_MONTHS = ("node_energy", "emissions_daily")  # of the other replaced tables a day is large
+SETTLED = timedelta(days=3)  # figures of the last days still come in
+RESTED = timedelta(hours=1)  # days that are being filled are not put together again and again
 MOST_BYTES = 32 << 20  # of a table's month: days of a megabyte cost more to read than to open
 STATE_LETTERS = 16
 
-Month = tuple[str, str]  # cluster and YYYY-MM
-Standing = Mapping[Month, Path]
-NO_MONTHS: Standing = MappingProxyType({})
+
+class Month(NamedTuple):
+    """The files of one month of a place: `cluster=<c>`, or `table=<t>` of an append-only one.
+
+    Attributes:
+        place: which.
+        name: YYYY-MM.
+        files: path below the root to what the file system says.
+    """
+
+    place: str
+    name: str
+    files: Mapping[str, os.stat_result]
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Those that are put together."""
+        kind, _, name = self.place.partition("=")
+        return TABLES_OF_MONTHS if kind == "cluster" else (name,)
+
+    def paths(self, table: str) -> list[str]:
+        """The files of one of its tables, in the order of their days."""
+        return sorted(path for path in self.files if path.startswith(f"{table}/"))
+
+    def split(self, day: str) -> tuple["Month", "Month"]:
+        """The files up to a day, YYYY-MM-DD, and those after it."""
+        sides: tuple[dict[str, os.stat_result], ...] = {}, {}
+        for path, file in self.files.items():
+            sides[day_of(path) > day][path] = file
+        first, second = (self._replace(files=files) for files in sides)
+        return first, second
+
+    def folder(self, root: Path) -> Path:
+        """Where what these files hold is in a file a table, if it is."""
+        paths = sorted(self.files)
+        files = ((path, self.files[path]) for path in paths)
+        told = (f"{path} {file.st_ino} {file.st_size} {file.st_mtime_ns}" for path, file in files)
+        state = sha256("\n".join(told).encode()).hexdigest()[:STATE_LETTERS]
+        return root / FOLDER / self.place / f"{max(map(day_of, paths))}-{state}"
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether all of its files are there: one whose state was another for days may have lost some."""
+        return all((folder / f"{table}.parquet").exists() for table in self.tables)
 
 
-def standing(root: Path) -> Standing:
-    """The folders that hold what the days of their months hold now."""
-    found = {}
-    for name in _names(root / FOLDER):
-        for month, (state, _) in _states(root, name.removeprefix("cluster=")).items():
-            folder = _folder(root, month, state)
-            if _is_whole(folder):
-                found[month] = folder
-    return found
+def place_of(table: str) -> str:
+    """Of an append-only table."""
+    return f"table={table}"
 
 
-def loose(root: Path, table: str, months: Standing) -> list[str]:
-    """Patterns, relative to the root, of a replaced table's files that lie in none of `months`."""
-    found = {
-        f"{table}/{cluster}/{day[:12]}-*/{table}.parquet"
-        for cluster in _names(root / table)
-        for day in _names(root / table / cluster)
-        if (cluster.removeprefix("cluster="), day[5:12]) not in months
-    }
-    return [pattern for pattern in sorted(found) if next(root.glob(pattern), None) is not None]
+def clusters(root: Path) -> list[str]:
+    """The places of clusters."""
+    return _names(root / "emissions")
+
+
+def months_of(root: Path, place: str) -> list[Month]:
+    """The months of a place in their order."""
+    kind, _, name = place.partition("=")
+    found: dict[str, dict[str, os.stat_result]] = defaultdict(dict)
+    for path, file in _of_cluster(root, place) if kind == "cluster" else _of_table(root, name):
+        found[day_of(path)[:7]][path] = file
+    return [Month(place, month, files) for month, files in found.items()]
+
+
+def standing(root: Path, month: Month) -> tuple[Path | None, Month]:
+    """The folder that holds what the first days of a month hold now, if there is one, and the other days."""
+    for folder in sorted((root / FOLDER / month.place).glob(f"{month.name}-*"), reverse=True):
+        first, others = month.split(folder.name[:10])
+        if first.files and first.folder(root) == folder and first.is_whole(folder):
+            return folder, others
+    return None, month
+
+
+def day_of(path: str) -> str:
+    """YYYY-MM-DD."""
+    return path.rpartition("/date=")[2][:10]
+
+
+def _of_cluster(root: Path, place: str) -> Iterator[tuple[str, os.stat_result]]:
+    """(path below the root, what the file system says)."""
+    for day in _names(root / "emissions" / place):
+        for table in ("emissions", *TABLES_OF_MONTHS):
+            path = f"{table}/{place}/{day}/{table}.parquet"
+            with suppress(FileNotFoundError):
+                yield path, os.stat(f"{root}/{path}")  # noqa: PTH116 # thousands
+
+
+def _of_table(root: Path, table: str) -> Iterator[tuple[str, os.stat_result]]:
+    """The same, of files that no compacted one holds."""
+    gone = superseded(root)
+    for day in _names(root / table):
+        for found in os.scandir(f"{root}/{table}/{day}"):
+            path = f"{table}/{day}/{found.name}"
+            if found.name.endswith(".parquet") and path not in gone:
+                with suppress(FileNotFoundError):
+                    yield path, found.stat()
 
 
 def put_together(root: Path, now: datetime, on_effect: OnEffect) -> list[str]:
@@ -75,16 +154,16 @@ def put_together(root: Path, now: datetime, on_effect: OnEffect) -> list[str]:
         SchemaError: a file of a day is damaged or of a newer release.
         StoreFull, StoreUnwritable: what was done stands, and the next call goes on.
     """
-    for leftover in root.glob(f"{FOLDER}/cluster=*/.*{TEMPORARY}"):  # of a dead process: this one holds the lock
+    for leftover in root.glob(f"{FOLDER}/*=*/.*{TEMPORARY}"):  # of a dead process: this one holds the lock
         shutil.rmtree(leftover)
-    current, rested_ns = set(), (now - RESTED).timestamp() * 1e9
-    for name in _names(root / "emissions"):
-        for month, (state, changed_ns) in _states(root, name.removeprefix("cluster=")).items():
-            folder = _folder(root, month, state)
-            current.add(folder)
-            if month[1] < f"{now:%Y-%m}" and changed_ns <= rested_ns and not _is_whole(folder):
-                _make(root, month, folder, on_effect)
-    others = [folder for folder in root.glob(f"{FOLDER}/cluster=*/*") if folder not in current]
+    current, rested = set(), (now - RESTED).timestamp()
+    for place in (*clusters(root), *map(place_of, APPEND_ONLY_TABLES)):
+        for month in months_of(root, place):
+            first, _ = month.split(f"{now - SETTLED:%Y-%m-%d}")
+            if first.files and all(file.st_mtime <= rested for file in first.files.values()):
+                _make(root, first, first.folder(root), on_effect)
+            current.add(standing(root, month)[0])
+    others = [folder for folder in root.glob(f"{FOLDER}/*=*/*") if folder not in current]
     for folder in others:
         with suppress(OSError):  # files stay in it until they are removed as superseded
             folder.rmdir()
@@ -92,54 +171,26 @@ def put_together(root: Path, now: datetime, on_effect: OnEffect) -> list[str]:
 
 
 def _names(folder: Path) -> list[str]:
-    """The clusters of a table, or the days of a cluster, as their folders are called."""
+    """The clusters of a table, or the days of a cluster or a table, as their folders are called."""
     try:
-        return sorted(entry.name for entry in os.scandir(folder) if "=" in entry.name)
+        return sorted(found.name for found in os.scandir(folder) if "=" in found.name)
     except FileNotFoundError:
         return []
 
 
-def _states(root: Path, cluster: str) -> dict[Month, tuple[str, int]]:
-    """Of each month of a cluster a name for what its files are, and when one of them last changed, in nanoseconds."""
-    told: dict[Month, list[str]] = defaultdict(list)
-    changed: dict[Month, int] = defaultdict(int)
-    for day in _names(root / "emissions" / f"cluster={cluster}"):
-        month = (cluster, day[5:12])
-        for table in ("emissions", *TABLES_OF_MONTHS):
-            with suppress(FileNotFoundError):
-                file = os.stat(f"{root}/{table}/cluster={cluster}/{day}/{table}.parquet")  # noqa: PTH116 # thousands
-                told[month].append(f"{table} {day} {file.st_ino} {file.st_size} {file.st_mtime_ns}")
-                changed[month] = max(changed[month], file.st_mtime_ns)
-    return {
-        month: (sha256("\n".join(lines).encode()).hexdigest()[:STATE_LETTERS], changed[month])
-        for month, lines in told.items()
-    }
-
-
-def _folder(root: Path, month: Month, state: str) -> Path:
-    return root / FOLDER / f"cluster={month[0]}" / f"{month[1]}-{state}"
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether all of its files are there: one whose state was another for days may have lost some."""
-    return all((folder / f"{table}.parquet").exists() for table in TABLES_OF_MONTHS)
-
-
 def _make(root: Path, month: Month, folder: Path, on_effect: OnEffect) -> None:
-    """Write the folder aside and rename it, unless its tables are large, or a day is in doubt or changed meanwhile."""
-    cluster, name = month
-    days = [date.fromisoformat(day[5:]) for day in _names(root / "emissions" / f"cluster={cluster}") if name in day]
-    if _are_large(root, cluster, days) or _are_in_doubt(root, cluster, days):
+    """Write the folder aside and rename it, unless nothing is gained, or a day is in doubt or changed meanwhile."""
+    if month.is_whole(folder) or not _pays(month) or days_in_doubt(root, month):
         return
     temporary = folder.with_name(f".{folder.name}{TEMPORARY}")
     with store_errors(folder):
         make_folder(temporary)
-        for table in TABLES_OF_MONTHS:
+        for table in month.tables:
             path = temporary / f"{table}.parquet"
-            rows = pa.concat_tables([_rows(root, table, cluster, day) for day in days])
+            rows = pa.concat_tables([_rows(root, table, day) for day in month.paths(table)])
             write_then_rename(path.with_name(f".{path.name}"), path, rows, on_effect, f"{table}.month")
-        state, _ = _states(root, cluster).get(month, ("", 0))
-        if folder != _folder(root, month, state) or _are_in_doubt(root, cluster, days):
+        now = [one.split(folder.name[:10])[0] for one in months_of(root, month.place) if one.name == month.name]
+        if not any(one.files and one.folder(root) == folder for one in now) or days_in_doubt(root, month):
             shutil.rmtree(temporary)
             return
         shutil.rmtree(folder, ignore_errors=True)  # what is left of one that is not whole
@@ -148,22 +199,34 @@ def _make(root: Path, month: Month, folder: Path, on_effect: OnEffect) -> None:
     on_effect("month")
 
 
-def _are_large(root: Path, cluster: str, days: list[date]) -> bool:
-    paths = ((partition_path(root, table, cluster, day) for day in days) for table in TABLES_OF_MONTHS)
-    return any(sum(path.stat().st_size for path in files if path.exists()) > MOST_BYTES for files in paths)
+def _pays(month: Month) -> bool:
+    """Whether it is several files of each table, none of them large."""
+    sizes = [[month.files[path].st_size for path in month.paths(table)] for table in month.tables]
+    return all(len(of_table) > 1 and sum(of_table) <= MOST_BYTES for of_table in sizes)
 
 
-def _are_in_doubt(root: Path, cluster: str, days: list[date]) -> bool:
-    """Whether a day's tables are not all of the commits in the footer of its emissions."""
-    for day in days:
-        footer = read_footer(partition_path(root, "emissions", cluster, day), FOOTER_KEY)
-        paths = [partition_path(root, table, cluster, day) for table in TABLES_OF_MONTHS]
-        if footer is None or any(read_footer(path, DIGEST_KEY) != digest(footer) for path in paths):
-            return True
-    return False
+def days_in_doubt(root: Path, month: Month) -> set[str]:
+    """The days of a cluster whose tables do not carry the digest of the commits in the footer of their emissions."""
+    if month.tables != TABLES_OF_MONTHS:
+        return set()
+    found = set()
+    for day in {day_of(path) for path in month.files}:
+        below = f"{month.place}/date={day}"
+        footer = entry(f"{root}/emissions/{below}/emissions.parquet", FOOTER_KEY)
+        state = None if footer is None else digest(footer.decode(errors="replace")).encode()
+        paths = (f"{root}/{table}/{below}/{table}.parquet" for table in TABLES_OF_MONTHS)
+        if state is None or any(entry(path, DIGEST_KEY) != state for path in paths):
+            found.add(day)
+    return found
 
 
-def _rows(root: Path, table: str, cluster: str, day: date) -> pa.Table:
-    """A day's rows with their date, as the view has them."""
-    rows = read_partition(root, table, cluster, day)
-    return rows.append_column("date", pa.repeat(pa.scalar(day), rows.num_rows))
+def _rows(root: Path, table: str, below: str) -> pa.Table:
+    """The rows of a file with the column that its path tells, as the view has them."""
+    day, path = date.fromisoformat(day_of(below)), root / below
+    if table in TABLES_OF_MONTHS:
+        rows = read_partition(root, table, below.split("/")[1].removeprefix("cluster="), day)
+    else:
+        with damage(path):
+            check_version(path, pq.read_schema(path))
+            rows = ds.dataset(path, schema=APPEND_ONLY_TABLES[table], format="parquet").to_table()
+    return rows.append_column(partition_column(table), pa.repeat(pa.scalar(day), rows.num_rows))

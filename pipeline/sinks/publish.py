@@ -171,12 +171,12 @@ def _batches(
 
 def _check(samples: Hour, clusters: Collection[str]) -> None:
     """A key that cannot be found again under its own labels would be written anew in every run."""
-    for metric, labels in samples:
-        names = next(zip(*labels, strict=True))
+    shapes = ((metric, next(zip(*labels, strict=True)), labels[0][1]) for metric, labels in samples)
+    for metric, names, cluster in dict.fromkeys(shapes):
         if names != (REVISED_SERIES.get(metric) or DISPLAY_SERIES.get(metric)):
             raise SchemaError(f"{metric} with labels {', '.join(names)} is not a published series")
-        if labels[0][1] not in clusters:
-            raise SchemaError(f"{metric} is of cluster {labels[0][1]!r}, which is not being published")
+        if cluster not in clusters:
+            raise SchemaError(f"{metric} is of cluster {cluster!r}, which is not being published")
 
 
 class _Publication:

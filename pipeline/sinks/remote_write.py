@@ -7,6 +7,7 @@ visibility: callers read back.
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 
 import httpx
 
@@ -16,8 +17,10 @@ from pipeline.errors import RemoteWriteError, visible
 from pipeline.fuse import Fuse, OversizedError, read_body
 
 HEADERS = {
+    "Accept-Encoding": "identity",
     "Content-Encoding": "snappy",
     "Content-Type": "application/x-protobuf",
+    "User-Agent": "carbon-etl",
     "X-Prometheus-Remote-Write-Version": "0.1.0",
 }
 MAX_REFUSAL_BYTES = 1 << 20
@@ -74,7 +77,7 @@ def send(
             be stored) or the receiver asks for patience (`throttled`: nothing was stored; `unavailable`).
         RemoteWriteError: refused for good; the cause says why, the message what to do.
     """
-    request = client.build_request("POST", url, content=body, headers=HEADERS | dict(authorization))
+    request = httpx.Request("POST", _parsed_url(url), content=body, headers=HEADERS | dict(authorization))
     answer = exchange(client, request, timeout_seconds, MAX_REFUSAL_BYTES, secrets)
     if not 200 <= answer.status < 300:
         raise refusal(answer, url)
@@ -91,7 +94,6 @@ def exchange(
         UnsettledWriteError: `unreachable` or `unclear`.
         RemoteWriteError: (`too_large`) an answer longer than `max_bytes`.
     """
-    where = str(request.url.copy_with(query=None))
     fuse = Fuse(timeout_seconds)
     request.extensions = {"timeout": httpx.Timeout(timeout_seconds).as_dict(), "trace": fuse.trace}
     try:
@@ -99,22 +101,29 @@ def exchange(
             body = read_body(response, max_bytes)
     except OversizedError:
         raise RemoteWriteError(
-            f"{where} answers more than {max_bytes} bytes: raise http.max_response_mb", "too_large"
+            f"{_where(request)} answers more than {max_bytes} bytes: raise http.max_response_mb", "too_large"
         ) from None
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise UnsettledWriteError(
-            f"{where} cannot be reached ({error}): is the store running?", "unreachable"
+            f"{_where(request)} cannot be reached ({error}): is the store running?", "unreachable"
         ) from error
     except (httpx.TransportError, httpx.DecodingError) as error:
         reason = "took longer than http.timeout_seconds" if fuse.blown else f"broke off ({type(error).__name__})"
         raise UnsettledWriteError(
-            f"{where}: the answer {reason}; what the store holds is read before the next write", "unclear"
+            f"{_where(request)}: the answer {reason}; what the store holds is read before the next write", "unclear"
         ) from error
     if fuse.blown:  # a body without a length ends cleanly wherever it is cut
-        raise UnsettledWriteError(f"{where}: the answer took longer than http.timeout_seconds", "unclear")
+        raise UnsettledWriteError(f"{_where(request)}: the answer took longer than http.timeout_seconds", "unclear")
     if not response.is_success:
         body = echoes.without(body, (*secrets, request.headers.get(SESSION_HEADER, "")))
     return Answer(response.status_code, _seconds(response.headers.get("Retry-After", "")), body)
+
+
+_parsed_url = lru_cache(httpx.URL)  # once, not for each request
+
+
+def _where(request: httpx.Request) -> str:
+    return str(request.url.copy_with(query=None))
 
 
 def refusal(answer: Answer, where: str) -> RemoteWriteError:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pipeline.errors import RemoteWriteError
 from pipeline.sinks.batches import Batch, Sample
 from pipeline.sinks.differences import Difference, Hour, Occasion, difference, stamp_ms
+from pipeline.sinks.held import no_collection
 from pipeline.sinks.patience import Patience
 from pipeline.sinks.published_series import PROBE
 from pipeline.sinks.refusals import Refusal, Refusals
@@ -20,7 +21,7 @@ from pipeline.sinks.remote_write import UnsettledWriteError
 from pipeline.sinks.stores import NOT_STORED, Store
 from pipeline.window import HOUR, Window, to_ms
 
-MAX_REQUEST_SAMPLES = 10_000
+MAX_REQUEST_SAMPLES = 20_000
 VISIBLE_SECONDS = 60.0  # VictoriaMetrics shows a new series about 10 s after its 204
 POLL_SECONDS = 0.5
 
@@ -89,8 +90,9 @@ class Rounds:
 
     def _difference(self, batch: Mapping[datetime, Hour]) -> Difference:
         window = Window(min(batch), max(batch) + HOUR)
-        answers = (self._store.held(cluster, window) for cluster in self._clusters)
-        return difference(batch, answers, self._occasions)
+        with no_collection():
+            answers = (self._store.held(cluster, window) for cluster in self._clusters)
+            return difference(batch, answers, self._occasions)
 
     def _write(self, missing: Difference, probe_stamp_ms: int) -> None:
         """Series by series: a receiver's work is with series more than with samples."""

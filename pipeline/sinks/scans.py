@@ -5,7 +5,7 @@ them before it begins. A column that a file of an older schema version lacks rea
 the path, so that a filter on them leaves files unopened.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +13,10 @@ import pyarrow as pa
 from pipeline.sinks.appended import superseded
 from pipeline.sinks.commits import FOOTER_KEY
 from pipeline.sinks.daily import DIGEST_KEY, DIGEST_LETTERS
-from pipeline.sinks.months import NO_MONTHS, TABLES_OF_MONTHS, Standing, loose
+from pipeline.sinks.listings import Listing
+from pipeline.sinks.months import TABLES_OF_MONTHS
 from pipeline.sinks.partitions import has_files, partition_glob
-from pipeline.tables import REPLACED_TABLES, TABLES
+from pipeline.tables import APPEND_ONLY_TABLES, REPLACED_TABLES, TABLES, partition_column
 
 DUCKDB_TYPES = {
     pa.timestamp("us", tz="UTC"): "timestamptz",
@@ -51,48 +52,56 @@ NATURAL_KEYS = {
 SHA = f"left(sha256(footer), {DIGEST_LETTERS})"
 FOOTERS = {
     "stored.footers": ("emissions", FOOTER_KEY, SHA),
-    "stored.loose_footers": ("emissions", FOOTER_KEY, SHA),
-    **{
-        f"stored.{table}_digests": (table, DIGEST_KEY, "decode(footer)")
-        for table in ("node_energy", "processes", "emissions_daily")
-    },
+    "stored.doubtful_footers": ("emissions", FOOTER_KEY, SHA),
+    **{f"stored.{table}_digests": (table, DIGEST_KEY, "decode(footer)") for table in ("processes", *TABLES_OF_MONTHS)},
 }
-VIEWS_OF_FILES = (*(f"stored.{table}" for table in TABLES), *FOOTERS)
-VIEWS_OF_MONTHS = {  # where months are read by their own files
-    "stored.loose_footers",
-    *(f"stored.{table}{part}" for table in TABLES_OF_MONTHS for part in ("", "_digests")),
+# Views of rows: the table. Those of `TABLES_OF_MONTHS` lie apart: what a listing says to count, and what is in doubt.
+ROWS = {
+    **{f"stored.{table}": table for table in TABLES if table not in TABLES_OF_MONTHS},
+    **{f"stored.{part}_{table}": table for table in TABLES_OF_MONTHS for part in ("certain", "doubtful")},
+    "stored.doubtful_emissions": "emissions",
+}
+VIEWS_OF_FILES = (*ROWS, *FOOTERS)
+LISTED = {  # by the view: whose listing tells its files
+    **{f"stored.{table}": table for table in APPEND_ONLY_TABLES},
+    **{name: table for name, table in ROWS.items() if "certain_" in name or "doubtful_" in name},
+    **{f"stored.{table}_digests": table for table in TABLES_OF_MONTHS},
+    "stored.doubtful_footers": "emissions",
 }
 NO_FOOTERS = """select null::varchar as cluster, null::date as date, null::varchar as source_digest,
             null::blob as footer where false"""
 
 
-def view_of_files(root: Path, name: str, months: Standing = NO_MONTHS) -> str:
+def view_of_files(root: Path, name: str, listed: Mapping[str, Listing]) -> str:
     """One of `VIEWS_OF_FILES` as SQL: a table's rows, or what footers tell without their rows.
-
-    The days of `months` belong together and are not in `loose_footers`, nor their tables' digests asked for.
 
     Args:
         root: the warehouse.
         name: of the view.
-        months: their files are read instead of those of their days, where the table has such.
+        listed: files by table, for views that are used now; of other tables it is what is there when they are used.
     """
-    if name not in FOOTERS:
-        return _rows_of(root, name.removeprefix("stored."), months)
-    table, key, digest = FOOTERS[name]
-    return _by_partition(_files(root, table, months if name in VIEWS_OF_MONTHS else NO_MONTHS), key, digest)
+    months, days = _files(root, name, listed)
+    if name in FOOTERS:
+        return _by_partition(days, *FOOTERS[name][1:])
+    table = ROWS[name]
+    types, of_path = _types(table), {partition_column(table): DATE_OF_PATH.format(path="filename")}
+    if table in REPLACED_TABLES:
+        of_path["cluster"] = CLUSTER_OF_PATH.format(path="filename")
+    of_days = _read(days, types, of_path)
+    if table in NATURAL_KEYS and table not in listed:
+        gone = [str(root / path) for path in sorted(superseded(root)) if path.startswith(f"{table}/")]
+        of_days += f" where filename not in {_listed(gone)}" if gone else ""
+    parts = [read for files, read in ((months, _read(months, types, {})), (days, of_days)) if files]
+    rows = " union all ".join(parts) or without_files(name)
+    return f"select distinct on ({NATURAL_KEYS[table]}) * from ({rows})" if table in NATURAL_KEYS and parts else rows
 
 
 def without_files(name: str) -> str:
     """The same without a row, and its types."""
     if name in FOOTERS:
         return NO_FOOTERS
-    nulls = [f'null::{kind} as "{column}"' for column, kind in _types(name.removeprefix("stored.")).items()]
+    nulls = [f'null::{kind} as "{column}"' for column, kind in _types(ROWS[name]).items()]
     return f"select {', '.join(nulls)} where false"
-
-
-def partition_column(table: str) -> str:
-    """What the views call the date in a file's path: the day of its rows, or the day of writing them."""
-    return "date" if table in REPLACED_TABLES else "written_date"
 
 
 def _types(table: str) -> dict[str, str]:
@@ -102,30 +111,13 @@ def _types(table: str) -> dict[str, str]:
     return types | {partition_column(table): "date"}
 
 
-def _rows_of(root: Path, table: str, months: Standing) -> str:
-    """A table's rows as stored, with its partition column; of a row that stands in two files one."""
-    if not has_files(root, table):
-        return without_files(f"stored.{table}")
-    types = _types(table)
-    of_path = {partition_column(table): DATE_OF_PATH.format(path="filename")}
-    if table not in REPLACED_TABLES:
-        gone = [quoted(str(root / name)) for name in sorted(superseded(root)) if name.startswith(f"{table}/")]
-        standing = f" where filename not in ({', '.join(gone)})" if gone else ""
-        return f"select distinct on ({NATURAL_KEYS[table]}) {_read(_files(root, table), types, of_path)}{standing}"
-    of_path["cluster"] = CLUSTER_OF_PATH.format(path="filename")
-    months = months if table in TABLES_OF_MONTHS else NO_MONTHS
-    of_months = _listed(f"{glob_escaped(folder)}/{table}.parquet" for folder in months.values())
-    parts = [(_files(root, table, months), of_path), (of_months, {})]
-    return " union all ".join(f"select {_read(files, types, told)}" for files, told in parts if files)
-
-
-def _read(files: str, types: Mapping[str, str], of_path: Mapping[str, str]) -> str:
-    """What follows `select`: columns of these types, some by an expression of the file's path."""
+def _read(files: Sequence[str], types: Mapping[str, str], of_path: Mapping[str, str]) -> str:
+    """Columns of these types, some by an expression of the file's path."""
     stored = {name: kind for name, kind in types.items() if name not in of_path}
     fields = [f"'{name}': {{name: '{name}', type: '{kind}', default_value: null}}" for name, kind in stored.items()]
     columns = [f"{of_path[name]} as {name}" if name in of_path else f'"{name}"' for name in types]
-    return f"""{", ".join(columns)}
-        from read_parquet({files}, schema = map {{{", ".join(fields)}}}, filename = true)"""
+    return f"""select {", ".join(columns)}
+        from read_parquet({_listed(files)}, schema = map {{{", ".join(fields)}}}, filename = true)"""
 
 
 def commits_in(source: str) -> str:
@@ -134,9 +126,9 @@ def commits_in(source: str) -> str:
     return f"select row.cluster, row.hour_utc, row.run_id, row.revision from ({rows})"
 
 
-def glob_escaped(root: Path) -> str:
+def glob_escaped(path: Path | str) -> str:
     """The path with `*`, `?` and `[` meaning themselves."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(root))
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 
 
 def quoted(text: str) -> str:
@@ -144,26 +136,28 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _by_partition(files: str, key: str, digest: str) -> str:
+def _by_partition(files: Sequence[str], key: str, digest: str) -> str:
     """(cluster, date, source_digest, footer) of every file; the last two null without such a footer."""
     if not files:
         return NO_FOOTERS
     cluster, day = (told.format(path="file_name") for told in (CLUSTER_OF_PATH, DATE_OF_PATH))
     footer = f"any_value(value) filter (key = '{key}') as footer"
     return f"""select {cluster} as cluster, {day} as date, {digest} as source_digest, footer
-        from (select file_name, {footer} from parquet_kv_metadata({files}) group by file_name)"""
+        from (select file_name, {footer} from parquet_kv_metadata({_listed(files)}) group by file_name)"""
 
 
-def _files(root: Path, table: str, months: Standing = NO_MONTHS) -> str:
-    """SQL of the files of a table that lie in none of `months`; empty where there is none."""
-    if not has_files(root, table):
-        return ""
-    if not months:
-        return quoted(f"{glob_escaped(root)}/{partition_glob(table)}")
-    return _listed(f"{glob_escaped(root)}/{pattern}" for pattern in loose(root, table, months))
+def _files(root: Path, name: str, listed: Mapping[str, Listing]) -> tuple[list[str], list[str]]:
+    """Of a view the files of months, and those of days or one pattern of all of them."""
+    table, is_doubtful = ROWS[name] if name in ROWS else FOOTERS[name][0], name not in ROWS or "doubtful_" in name
+    if name in LISTED and table in listed:
+        of_table = listed[table]
+        months, days = ([], of_table.doubtful) if is_doubtful else (of_table.months, of_table.days)
+        return [*map(glob_escaped, months)], [*map(glob_escaped, days)]
+    if "certain_" in name or not has_files(root, table):
+        return [], []
+    return [], [f"{glob_escaped(root)}/{partition_glob(table)}"]
 
 
-def _listed(patterns: Iterable[str]) -> str:
-    """A list of SQL, empty where it would be."""
-    listed = ", ".join(quoted(pattern) for pattern in patterns)
-    return listed and f"[{listed}]"
+def _listed(texts: Iterable[str]) -> str:
+    """A list of SQL."""
+    return f"[{', '.join(map(quoted, texts))}]"

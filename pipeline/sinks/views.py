@@ -17,12 +17,13 @@ from types import MappingProxyType
 import duckdb
 
 from pipeline.errors import StoreFull, StoreUnwritable
-from pipeline.sinks import months, scans
+from pipeline.sinks import scans
 from pipeline.sinks.closings import CLOSING_VIEWS
 from pipeline.sinks.daily import DAILY_VIEW
 from pipeline.sinks.idle import IDLE_VIEWS
 from pipeline.sinks.instances import Instance, create, show_kept
-from pipeline.sinks.months import NO_MONTHS, Standing
+from pipeline.sinks.listings import Listing, listings
+from pipeline.sinks.months import TABLES_OF_MONTHS
 from pipeline.sinks.partitions import MAKE_ROOM, make_folder, store_errors, sync_folder
 from pipeline.sinks.signals import MACROS, SIGNAL_VIEWS
 from pipeline.sinks.teams import TABLE_MACROS, TEAM_VIEWS
@@ -30,11 +31,12 @@ from pipeline.tables import APPEND_ONLY_TABLES
 
 DATABASE = "carbon.duckdb"
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+NOT_LISTED: Mapping[str, Listing] = MappingProxyType({})
 STORAGE_VERSION = "v1.4.0"  # what the oldest supported DuckDB opens
 SOURCES = re.compile(r"\b(?:from|join)\s+([\w.]+)|\b(\w+)\(")  # as the texts here spell relations and macros
 
 
-def _of_commits(table: str, footers: str) -> str:
+def _of_commits(rows: str, digests: str, footers: str) -> str:
     """The rows of commits that happened: of a file with the digest of the emissions beside it all, of others some.
 
     As in `DAILY_VIEW`, both branches see one list of what is in doubt: mostly nothing, which costs no row anything.
@@ -42,12 +44,12 @@ def _of_commits(table: str, footers: str) -> str:
     return f"""
         with doubtful as not materialized (
             select cluster, date, source.footer
-            from stored.{table}_digests as told left join stored.{footers} as source using (cluster, date)
+            from {digests} as told left join {footers} as source using (cluster, date)
             where told.source_digest is null or told.source_digest is distinct from source.source_digest
         )
-        from stored.{table} anti join doubtful using (cluster, date)
+        from {rows} anti join doubtful using (cluster, date)
         union all by name
-        from stored.{table} semi join doubtful using (cluster, date)
+        from {rows} semi join doubtful using (cluster, date)
         semi join ({scans.commits_in("doubtful")}) using (cluster, hour_utc, run_id, revision)"""
 
 
@@ -57,8 +59,14 @@ DERIVED = {
     "stored.commit_log": "select distinct cluster, hour_utc, run_id, revision from stored.hours where store is null",
     "emissions": "from stored.emissions",
     "emissions_daily": DAILY_VIEW,
-    "node_energy": _of_commits("node_energy", "loose_footers"),
-    "processes": _of_commits("processes", "footers"),
+    **{
+        f"stored.{table}": f"from stored.certain_{table} union all by name from stored.doubtful_{table}"
+        for table in TABLES_OF_MONTHS
+    },
+    "node_energy": f"""
+        from stored.certain_node_energy union all by name
+        ({_of_commits("stored.doubtful_node_energy", "stored.node_energy_digests", "stored.doubtful_footers")})""",
+    "processes": _of_commits("stored.processes", "stored.processes_digests", "stored.footers"),
     "quarantine": "from stored.quarantine semi join stored.commits using (cluster, hour_utc, run_id, revision)",
     "revisions": "from stored.revisions semi join stored.commit_log using (cluster, hour_utc, run_id, revision)",
     "hours": """
@@ -115,19 +123,25 @@ DERIVED = {
 
 # Everything in the order in which it can be made; what a view of files is made of has no name here.
 TEXTS = MACROS | dict.fromkeys(scans.VIEWS_OF_FILES, "") | DERIVED | TABLE_MACROS
+# Where no day is in doubt: to make and plan what shows nothing costs as much as what shows something.
+CERTAIN = {table: f"from stored.certain_{table}" for table in TABLES_OF_MONTHS}
 
 
-def definitions(root: Path, whole: Standing = NO_MONTHS, names: Collection[str] = tuple(TEXTS)) -> dict[str, str]:
+def definitions(
+    root: Path, listed: Mapping[str, Listing] = NOT_LISTED, names: Collection[str] = tuple(TEXTS)
+) -> dict[str, str]:
     """The SQL of views and macros by name, in the order in which they can be made; it names the tables that have files.
 
     Args:
         root: the warehouse.
-        whole: months to read by their own files: for views that are used now, for their days may change.
+        listed: files by table: for views that are used now, for files change.
         names: only these.
     """
     root = root.absolute()
-    of_files = {name: scans.view_of_files(root, name, whole) for name in scans.VIEWS_OF_FILES if name in names}
-    return {name: of_files.get(name, text) for name, text in TEXTS.items() if name in names}
+    told = {name: scans.view_of_files(root, name, listed) for name in scans.VIEWS_OF_FILES if name in names}
+    if _is_certain(listed):
+        told |= CERTAIN
+    return {name: told.get(name, text) for name, text in TEXTS.items() if name in names}
 
 
 def open_views(
@@ -135,7 +149,7 @@ def open_views(
 ) -> duckdb.DuckDBPyConnection:
     """A connection in memory with the views, in UTC, that can read the tables under `root` and nothing else.
 
-    Close it after use. Its settings are locked.
+    Ask of it what there is now: files are listed when it is made. Close it after use. Its settings are locked.
 
     Args:
         root: the warehouse.
@@ -143,23 +157,31 @@ def open_views(
         settings: of DuckDB; with some, the database is none that other questions are asked of.
     """
     root = root.absolute()
-    names = (query and _meant(query)) or frozenset(TEXTS)
-    whole = NO_MONTHS if names.isdisjoint(scans.VIEWS_OF_MONTHS) else months.standing(root)
-    texts = definitions(root, whole, names)
+    names = _meant(query)
+    listed = listings(root, {scans.LISTED[name] for name in names & scans.LISTED.keys()})
+    texts = definitions(root, listed, _meant(query, is_certain=_is_certain(listed)))
     return Instance(root, settings, has_footers=True).show(texts) if settings else show_kept(root, texts)
 
 
-def _meant(query: str) -> frozenset[str]:
-    """What a query names, and what that is made of."""
-    words = set(re.findall(r"\w+", query.lower()))
-    return frozenset().union(*(_made_of(name) for name in TEXTS if _plain(name).rpartition(".")[2] in words))
+def _is_certain(listed: Mapping[str, Listing]) -> bool:
+    """Whether files are listed and no day is in doubt."""
+    return "emissions" in listed and not listed["emissions"].doubtful
+
+
+def _meant(query: str | None, *, is_certain: bool = False) -> frozenset[str]:
+    """What a query names, and what that is made of; everything where it names nothing."""
+    words = set(re.findall(r"\w+", (query or "").lower()))
+    named = [name for name in TEXTS if words.issuperset(_plain(name).split("."))]
+    return frozenset().union(*(_made_of(name, is_certain) for name in named)) or frozenset(TEXTS)
 
 
 @cache
-def _made_of(name: str) -> frozenset[str]:
+def _made_of(name: str, is_certain: bool) -> frozenset[str]:  # noqa: FBT001 # a key of the cache
     """It, and the views and macros that it is made of."""
-    named = set(chain.from_iterable(SOURCES.findall(TEXTS[name])))
-    return frozenset({name}).union(*(_made_of(other) for other in TEXTS if other != name and _plain(other) in named))
+    text = CERTAIN.get(name, TEXTS[name]) if is_certain else TEXTS[name]
+    named = set(chain.from_iterable(SOURCES.findall(text)))
+    others = (other for other in TEXTS if other != name and _plain(other) in named)
+    return frozenset({name}).union(*(_made_of(other, is_certain) for other in others))
 
 
 def _plain(name: str) -> str:

@@ -8,27 +8,29 @@ import re
 import struct
 from bisect import bisect
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain, pairwise, starmap
+from operator import add
 from typing import NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.errors import RemoteWriteError
-from pipeline.samples import Int64s
-from pipeline.sinks.batches import Batch, Labels
+from pipeline.samples import Floats, Int64s
+from pipeline.sinks.batches import Batch, Series
 
 SIX_BYTES = (1 << 35, 1 << 42)  # stamps whose varint has six bytes: of 1971 to 2109
 SAMPLE_BYTES = 18
 SAMPLE = np.dtype(  # the stamp, with its tag and a byte that the value then covers, is the cell's last eight bytes
     {
-        "names": ["head", "value", "stamp"],
-        "formats": ["V3", "<f8", "<i8"],
-        "offsets": [0, 3, 10],
+        "names": ["head", "value_tag", "value", "stamp"],
+        "formats": ["<u2", "u1", "<f8", "<i8"],
+        "offsets": [0, 2, 3, 10],
         "itemsize": SAMPLE_BYTES,
     }
 )
-HEAD = np.void(bytes([0x12, SAMPLE_BYTES - 2, 0x09]))
+HEAD, VALUE_TAG = np.uint16((SAMPLE_BYTES - 2) << 8 | 0x12), np.uint8(0x09)
 STAMP_TAG = np.int64(0x80_80_80_80_80_10_00)  # and the continuation bits of five bytes
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -44,54 +46,67 @@ def encode(batch: Batch) -> bytes:
     for at in np.flatnonzero(~np.isfinite(batch.values)):
         metric, _ = batch.series[int(np.searchsorted(batch.edges, at, side="right")) - 1]
         _refuse(f"{metric} has the value {batch.values[at]}: only finite numbers are published")
-    blocks = [_labels_of(*series) for series in batch.series]
-    places, samples = _places(batch), _samples(batch)
-    sizes = np.fromiter(map(len, blocks), np.int64, len(blocks)) + np.diff(places)
-    spans = map(slice, places[:-1].tolist(), places[1:].tolist())
-    headers = map(_header, repeat(1), sizes.tolist())
-    return b"".join(chain.from_iterable(zip(headers, blocks, map(samples.__getitem__, spans), strict=True)))
+    labels, samples = list(map(LABELS.__getitem__, batch.series)), _samples(batch)
+    headers = map(_series_header, map(add, map(len, labels), map(len, samples)))
+    return b"".join(chain.from_iterable(zip(headers, labels, samples, strict=True)))
 
 
 def _is_six_bytes(stamps_ms: Int64s) -> bool:
     lowest, highest = SIX_BYTES
-    return bool(((stamps_ms >= lowest) & (stamps_ms < highest)).all())
+    return bool(lowest <= stamps_ms.min(initial=lowest) and stamps_ms.max(initial=lowest) < highest)
 
 
-def _places(batch: Batch) -> Int64s:
-    """Where the encoded samples of each series begin, in bytes."""
-    if _is_six_bytes(batch.stamps_ms):
-        return batch.edges * SAMPLE_BYTES
-    sizes = [len(_sample(*point)) for point in zip(batch.stamps_ms.tolist(), batch.values.tolist(), strict=True)]
-    return np.concatenate([[0], np.cumsum(sizes)])[batch.edges]
-
-
-def _samples(batch: Batch) -> bytes:
-    """All samples encoded; those of a series side by side."""
+def _samples(batch: Batch) -> list[bytes]:
+    """The encoded samples of each series."""
     if not _is_six_bytes(batch.stamps_ms):
-        return b"".join(map(_sample, batch.stamps_ms.tolist(), batch.values.tolist()))
-    cells = np.empty(len(batch), dtype=SAMPLE)
-    cells["stamp"] = _septets(batch.stamps_ms) << 16 | STAMP_TAG
-    cells["value"] = batch.values
+        single = list(map(_sample, batch.stamps_ms.tolist(), batch.values.tolist()))
+        return [b"".join(single[start:end]) for start, end in pairwise(batch.edges.tolist())]
+    counts = np.diff(batch.edges)
+    if not len(batch) or (counts != counts[0]).any():
+        together, edges = _cells(batch.stamps_ms, batch.values).tobytes(), (batch.edges * SAMPLE_BYTES).tolist()
+        return [together[start:end] for start, end in pairwise(edges)]
+    stamps_ms = batch.stamps_ms.reshape(len(counts), -1)
+    if (stamps_ms == stamps_ms[0]).all():  # as a rule: the same hours of each
+        stamps_ms = stamps_ms[0]
+    cells = _cells(stamps_ms, batch.values.reshape(len(counts), -1))
+    return cells.view(f"V{SAMPLE_BYTES * counts[0]}").ravel().tolist()
+
+
+def _cells(stamps_ms: Int64s, values: Floats) -> npt.NDArray[np.void]:
+    cells = np.empty(values.shape, dtype=SAMPLE)
+    cells["stamp"] = _septets(stamps_ms) << 16 | STAMP_TAG
+    cells["value"] = values
+    cells["value_tag"] = VALUE_TAG
     cells["head"] = HEAD
-    return cells.tobytes()
+    return cells
 
 
 def _septets(stamps_ms: Int64s) -> Int64s:
     """The low 42 bits, seven to a byte: first fourteen to each two bytes, then seven to each one."""
     pairs = stamps_ms & 0x3FFF | (stamps_ms & 0x3FFF << 14) << 2 | (stamps_ms & 0x3FFF << 28) << 4
-    return pairs & 0x7F_007F_007F | (pairs & 0x3F80_3F80_3F80) << 1
+    return pairs + (pairs & 0x3F80_3F80_3F80)
 
 
 def _sample(stamp_ms: int, value: float) -> bytes:
     return _field(2, b"\x09" + struct.pack("<d", value) + b"\x10" + _varint(stamp_ms))
 
 
-@lru_cache(maxsize=KEPT_SERIES)
-def _labels_of(metric: str, labels: Labels) -> bytes:
-    """All labels of a series; names may start with capitals, which sort before `__name__`."""
-    place = _name_place(tuple([name for name, _ in labels]))
-    fields = [_label(*pair) for pair in labels]
-    return b"".join([*fields[:place], _label_of_metric(metric), *fields[place:]])
+class _Labels(dict[Series, bytes]):
+    """All labels of a series, encoded once: found sooner than by `lru_cache`, which notes when each was asked for."""
+
+    def __missing__(self, series: Series) -> bytes:
+        """Names may start with capitals, which sort before `__name__`."""
+        if len(self) >= KEPT_SERIES:
+            self.clear()
+        metric, labels = series
+        place = _name_place(next(zip(*labels, strict=True), ()))
+        fields = list(starmap(_label, labels))
+        fields.insert(place, _label_of_metric(metric))
+        encoded = self[series] = b"".join(fields)
+        return encoded
+
+
+LABELS = _Labels()
 
 
 @lru_cache
@@ -113,19 +128,32 @@ def _label_of_metric(metric: str) -> bytes:
 
 @lru_cache(maxsize=KEPT_SERIES)
 def _label(name: str, value: str) -> bytes:
-    if not value:
-        _refuse(f"label {name} is empty, which a store reads as absent")
     try:
-        return _field(1, _field(1, name.encode()) + _field(2, value.encode()))
+        text = value.encode()
     except UnicodeEncodeError:
         _refuse(f"label {name} is not Unicode text: {value!r}")
+    return _label_head(name, len(text)) + text
+
+
+@lru_cache(maxsize=1024)
+def _label_head(name: str, size: int) -> bytes:
+    """A label but for the bytes of its value."""
+    if not size:
+        _refuse(f"label {name} is empty, which a store reads as absent")
+    head = _field(1, name.encode()) + _header(2, size)
+    return _header(1, len(head) + size) + head
 
 
 def _field(number: int, content: bytes) -> bytes:
     return _header(number, len(content)) + content
 
 
-@lru_cache
+@lru_cache(maxsize=1024)
+def _series_header(size: int) -> bytes:
+    return _header(1, size)
+
+
+@lru_cache(maxsize=1024)
 def _header(number: int, length: int) -> bytes:
     return bytes([number << 3 | 2]) + _varint(length)
 

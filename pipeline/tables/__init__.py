@@ -56,6 +56,7 @@ __all__ = [
     "TEXT",
     "TIMESTAMP",
     "conform",
+    "partition_column",
     "values",
 ]
 
@@ -80,6 +81,11 @@ APPEND_ONLY_TABLES = {
     "teams": TEAMS,
 }
 TABLES = REPLACED_TABLES | APPEND_ONLY_TABLES
+
+
+def partition_column(table: str) -> str:
+    """What the views call the date in a file's path: the day of its rows, or the day of writing them."""
+    return "date" if table in REPLACED_TABLES else "written_date"
 
 
 def values(table: pa.Table, column: str) -> list[Any]:

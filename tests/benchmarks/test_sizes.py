@@ -55,5 +55,5 @@ def test_an_hour_is_published_once_and_found_unchanged(empty_prometheus: Running
 
 
 def test_a_day_is_written_in_as_few_requests_as_it_takes(empty_prometheus: RunningServer) -> None:
-    sent = remote_write.sent(empty_prometheus, remote_write.day_of(500))
-    assert (sent.samples, sent.writes, sent.reads) == (12_000, 2, 0)
+    sent = remote_write.sent(empty_prometheus, remote_write.day_of(1_000))
+    assert (sent.samples, sent.writes, sent.reads) == (24_000, 2, 0)

@@ -268,3 +268,7 @@ def evaluate(text: str) -> float:
     expression = re.sub(r"[A-Za-z%][\w/%]*", "", text.replace(",", "").replace(" x ", " * "))
     assert re.fullmatch(r"[\d\s.+\-*/()]+", expression), text
     return float(eval(expression))  # noqa: S307 # digits and operators only, by the line above
+
+
+def test_the_version_of_files_is_the_one_that_is_written() -> None:
+    assert f"`carbon_etl.schema_version`, now {tables.SCHEMA_VERSION};" in REFERENCE["Tables"]

@@ -5,27 +5,36 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from pathlib import Path
 
 import httpx
 import pytest
 
 from pipeline.errors import RemoteWriteError
+from pipeline.settings import StoreSettings
 from pipeline.sinks.batches import Sample
-from pipeline.sinks.remote_write import UnsettledWriteError, send
+from pipeline.sinks.remote_write import HEADERS, UnsettledWriteError, send
+from pipeline.sinks.store_client import open_client
 from tests.sinks.servers import free_port, real_prometheus
 from tests.sinks.test_write_request import NOW_MS, body_of
 
 
 @contextmanager
 def receiver(
-    status: int, body: bytes = b"", headers: dict[str, str] | None = None, drip_seconds: float = 0.0
+    status: int,
+    body: bytes = b"",
+    headers: dict[str, str] | None = None,
+    drip_seconds: float = 0.0,
+    heard: list[Message] | None = None,
 ) -> Iterator[str]:
-    """A local HTTP server that answers every request alike, byte by byte where it drips."""
+    """A local HTTP server that answers every request alike, byte by byte where it drips, and keeps what it heard."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            if heard is not None:
+                heard.append(self.headers)
             self.send_response(status)
             for name, value in (headers or {}).items():
                 self.send_header(name, value)
@@ -87,6 +96,22 @@ def test_a_passing_failure_carries_the_servers_retry_after(status: int, cause: s
         error = failure_of(url)
     assert isinstance(error, UnsettledWriteError)
     assert (error.cause, error.retry_after_seconds) == (cause, 7.0)
+
+
+def test_a_request_has_the_headers_of_the_protocol_and_its_own() -> None:
+    heard: list[Message] = []
+    with receiver(204, heard=heard) as url, open_client(StoreSettings(url=url)) as client:
+        send(client, url, {"X-Scope-OrgID": "team"}, (), body_of(Sample("good", (), NOW_MS, 1.0)), 10)
+    (headers,) = heard
+    assert {name: headers[name] for name in (*HEADERS, "X-Scope-OrgID")} == {
+        "Accept-Encoding": "identity",
+        "Content-Encoding": "snappy",
+        "Content-Type": "application/x-protobuf",
+        "User-Agent": "carbon-etl",
+        "X-Prometheus-Remote-Write-Version": "0.1.0",
+        "X-Scope-OrgID": "team",
+    }
+    assert headers["Host"] == url.split("/")[2]
 
 
 def test_redirects_are_not_followed() -> None:

@@ -201,27 +201,53 @@ def test_a_filter_on_the_day_or_the_cluster_leaves_files_of_others_unopened(tmp_
             connection.sql("select count(energy_joules) from emissions").fetchall()
 
 
-@pytest.mark.parametrize(("view", "reads"), [("emissions_daily", 2), ("node_energy", 3), ("processes", 3)])
-def test_which_days_are_in_doubt_is_found_once_for_both_branches_of_a_view(
-    tmp_path: Path, view: str, reads: int
-) -> None:
-    """Twice, and a day that is replaced in between would be shown twice or not at all; the third reads its commits."""
-    two_days(tmp_path)
-    with open_views(tmp_path, view) as connection:
-        plan = connection.sql(f"explain (format json) select count(*) from {view}").fetchall()[0][1]
-    assert plan.count('"name": "PARQUET_KV_METADATA"') == reads
-
-
-def test_rows_of_a_commit_that_never_happened_stay_hidden_after_a_commit_of_other_hours(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path)
-    rows.commit(warehouse, rows.complete(HOURS[:2]), rows.day(HOURS[:2]))
+def torn(root: Path) -> None:
+    """A commit of other hours of the first day that never happens."""
 
     def die(effect: str) -> None:
         if effect == "processes":
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        rows.commit(Warehouse(tmp_path, die), *rows.second_commit(), SECOND)
+        rows.commit(Warehouse(root, die), *rows.second_commit(), SECOND)
+
+
+def footer_reads(connection: duckdb.DuckDBPyConnection, view: str) -> int:
+    plan = connection.sql(f"explain (format json) select count(*) from {view}").fetchall()[0][1]
+    return str(plan).count('"name": "PARQUET_KV_METADATA"')
+
+
+@pytest.mark.parametrize(("view", "reads"), [("emissions_daily", 2), ("node_energy", 3), ("processes", 3)])
+def test_which_rows_of_a_day_in_doubt_count_is_found_once_for_both_branches_of_a_view(
+    tmp_path: Path, view: str, reads: int
+) -> None:
+    """Twice, and a day that is replaced in between would be shown twice or not at all; the third reads its commits."""
+    two_days(tmp_path)
+    torn(tmp_path)
+    with open_views(tmp_path, view) as connection:
+        assert footer_reads(connection, view) == reads
+    refresh_database(tmp_path)
+    with duckdb.connect(str(tmp_path / DATABASE), read_only=True) as connection:
+        assert footer_reads(connection, view) == 2, "its commits come with the list"
+
+
+@pytest.mark.parametrize("view", ["emissions_daily", "node_energy"])
+def test_of_days_without_doubt_a_question_reads_no_footer_and_of_roll_ups_no_emissions(
+    tmp_path: Path, view: str
+) -> None:
+    two_days(tmp_path)
+    for path in tmp_path.glob("emissions/*/*/*.parquet"):
+        footer = path.read_bytes()
+        path.write_bytes(b"x" * 8 + footer[8:])  # rows that whoever reads them fails at
+    with open_views(tmp_path, view) as connection:
+        assert footer_reads(connection, view) == 0
+        assert connection.sql(f"select count(distinct date) from {view}").fetchall() == [(2,)]
+
+
+def test_rows_of_a_commit_that_never_happened_stay_hidden_after_a_commit_of_other_hours(tmp_path: Path) -> None:
+    warehouse = Warehouse(tmp_path)
+    rows.commit(warehouse, rows.complete(HOURS[:2]), rows.day(HOURS[:2]))
+    torn(tmp_path)
     rows.commit(warehouse, rows.complete(HOURS[:1]), rows.day(HOURS[:1], web_joules=5e6), rows.THIRD)
     shown = rows.contents(tmp_path)
     assert {row["hour_utc"] for row in shown["node_energy"]} == {HOURS[0]}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RemoteWriteError
 from pipeline.sinks.batches import Batch, Labels, Sample
-from pipeline.sinks.write_request import encode, write_request
+from pipeline.sinks.write_request import LABELS, encode, write_request
 
 NOW_MS = 1_795_000_000_000
 
@@ -128,6 +128,16 @@ def test_a_request_is_a_snappy_block_of_the_message() -> None:
 def test_twenty_thousand_series_are_one_message() -> None:
     samples = [Sample("carbon_energy_joules", (("workload", f"w{n}"),), NOW_MS, float(n)) for n in range(20_000)]
     assert len(decoded(encode(Batch.of_samples(samples)))) == 20_000
+
+
+def test_more_series_than_are_kept_encoded_are_encoded_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.sinks.write_request.KEPT_SERIES", 3)
+    series = [("carbon_energy_joules", (("workload", f"kept{n % 7}"),)) for n in range(20)]
+    for one in series:
+        assert decoded(encode(Batch.of_points({one: [(NOW_MS, 1.0)]}))) == [
+            ([("__name__", one[0]), *one[1]], [(NOW_MS, 1.0)])
+        ]
+        assert len(LABELS) <= 3
 
 
 @pytest.mark.parametrize(
