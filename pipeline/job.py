@@ -118,7 +118,10 @@ class Job:
         }
         try:
             warehouse.append("runs", pa.Table.from_pylist([row], RUNS), report.run_id, now.date())
-            warehouse.compact(self.clock)
+            try:
+                warehouse.compact(self.clock)
+            except SchemaError as error:  # of one file: the rest has been done
+                _tell(report, error)
             warehouse.refresh_database()
         except (SchemaError, SinkError) as error:
             _tell(report, error)

@@ -70,15 +70,15 @@ def _days(warehouse: Warehouse, table: Exported, clusters: Sequence[str], window
     query = f"select {columns} from {table} where date = $day and cluster = $cluster order by all"
     days: set[date] = set()
     days.update(*(stored_days(warehouse, cluster, window) for cluster in clusters))
-    with open_views(warehouse.root, query) as connection:
-        for day in sorted(days):
-            for cluster in sorted(clusters):
-                if table == "emissions":  # its file is what the view shows, and in order
-                    rows = warehouse.read_day(table, cluster, day)
-                else:
+    for day in sorted(days):
+        for cluster in sorted(clusters):
+            if table == "emissions":  # its file is what the view shows, and in order
+                rows = warehouse.read_day(table, cluster, day)
+            else:
+                with open_views(warehouse.root, query) as connection:  # anew: files change while others are exported
                     shown = connection.sql(query, params={"day": day, "cluster": cluster}).to_arrow_table()
-                    rows = conform(shown, REPLACED_TABLES[table])
-                yield rows if window is None else _inside(rows, window)
+                rows = conform(shown, REPLACED_TABLES[table])
+            yield rows if window is None else _inside(rows, window)
 
 
 def _inside(rows: pa.Table, window: Window) -> pa.Table:

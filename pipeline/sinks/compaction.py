@@ -57,11 +57,13 @@ def compact(root: Path, now: datetime, on_effect: OnEffect) -> int:
             done += 1
         paths = (str((folder / name).relative_to(root)) for name in names - {COMPACTED})
         gone |= {path: now for path in paths if path not in gone}
-    unread = put_together(root, now, on_effect)
+    unread, refused = put_together(root, now, on_effect)
     gone = {name: since for name, since in gone.items() if name in unread or not name.startswith(f"{FOLDER}/")}
     gone = dict.fromkeys(unread, now) | gone
     _list(root, gone, on_effect)
     _remove(root, gone, now, on_effect)
+    if refused:
+        raise refused[0]
     return done
 
 

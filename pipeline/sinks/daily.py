@@ -37,7 +37,8 @@ SUMMED = {
 DAILY_VIEW = f"""
     with stale as not materialized (
         select cluster, date, source.source_digest
-        from stored.doubtful_footers as source full join stored.emissions_daily_digests as held using (cluster, date)
+        from stored.doubtful_footers_of_emissions_daily as source
+            full join stored.emissions_daily_digests as held using (cluster, date)
         where source.source_digest is distinct from held.source_digest
     )
     from stored.certain_emissions_daily

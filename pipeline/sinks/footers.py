@@ -8,7 +8,11 @@ STRING = 0x18  # thrift, compact: the struct's next field is a string; its lengt
 
 
 def entry(path: str, key: str) -> bytes | None:
-    """The value of a key among the key-value metadata of a file; None where none is found, whatever the file is."""
+    """The value of a key among the key-value metadata of a file, whatever the file is; None where none is found.
+
+    Of a file without that key it is text of its statistics that looks like an entry, if any does: callers hold it
+    against what they expect.
+    """
     footer = _footer(path)
     marker = bytes([STRING, len(key)]) + key.encode() + bytes([STRING])
     found = footer.rfind(marker)  # the last: what stands before these entries is statistics, with text of anybody

@@ -6,7 +6,7 @@ none along.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from threading import Lock
@@ -53,14 +53,17 @@ _keeping = Lock()
 _kept: dict[Path, Instance] = {}
 
 
-def show_kept(root: Path, texts: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
-    """A connection to the database that is kept of a warehouse; of the one kept before, connections stay good."""
+def show_kept(root: Path, texts: Callable[[], Mapping[str, str]]) -> duckdb.DuckDBPyConnection:
+    """A connection to the database that is kept of a warehouse; of the one kept before, connections stay good.
+
+    Threads look at the files and show them one after the other: no view goes back to what was there before.
+    """
     with _keeping:
         if root not in _kept:
             _kept.clear()
             # A file is told by inode, size and second: one that took another's place may come by all three.
             _kept[root] = Instance(root, {"enable_external_file_cache": "false"}, has_footers=False)
-        return _kept[root].show(texts)
+        return _kept[root].show(texts())
 
 
 def _before_fork() -> None:
@@ -76,15 +79,22 @@ def create(connection: duckdb.DuckDBPyConnection, texts: Mapping[str, str], made
     """Create those of these views and macros that are not `made`, or were made of another text.
 
     DuckDB plans a view when it is made, with all that it is made of. So that files are looked at once and not for every
-    view above them, views of files show nothing until the others stand.
+    view above them, views of files show nothing until the others stand. Other connections see all of it at once.
     """
-    connection.execute("create schema if not exists stored")
+    stated = dict[str, str]()
+    connection.execute("begin; create schema if not exists stored")
     of_files = {name: text for name, text in texts.items() if name in scans.VIEWS_OF_FILES}
     empty = {name: scans.without_files(name) for name in of_files if name not in made}
     others = {name: text for name, text in texts.items() if name not in of_files}
-    for name, text in chain(empty.items(), others.items(), of_files.items()):
-        if made.get(name) != text:
-            kind = "macro" if name in MACROS or name in TABLE_MACROS else "view"
-            table = "table " if name in TABLE_MACROS else ""
-            connection.execute(f"create or replace {kind} {name} as {table}{text}")
-            made[name] = text
+    try:
+        for name, text in chain(empty.items(), others.items(), of_files.items()):
+            if stated.get(name, made.get(name)) != text:
+                kind = "macro" if name in MACROS or name in TABLE_MACROS else "view"
+                table = "table " if name in TABLE_MACROS else ""
+                connection.execute(f"create or replace {kind} {name} as {table}{text}")
+                stated[name] = text
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+    made.update(stated)

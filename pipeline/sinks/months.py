@@ -11,7 +11,7 @@ A new folder is made when the days have been left alone for an hour.
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from hashlib import sha256
@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from pipeline.errors import SchemaError
 from pipeline.sinks.appended import superseded
 from pipeline.sinks.commits import FOOTER_KEY
 from pipeline.sinks.daily import DIGEST_KEY, digest
@@ -44,6 +45,7 @@ TABLES_OF_MONTHS = ("node_energy", "emissions_daily")  # of the other replaced t
 SETTLED = timedelta(days=3)  # figures of the last days still come in
 RESTED = timedelta(hours=1)  # days that are being filled are not put together again and again
 MOST_BYTES = 32 << 20  # of a table's month: days of a megabyte cost more to read than to open
+GROUP_ROWS = 100_000
 STATE_LETTERS = 16
 
 
@@ -98,7 +100,7 @@ def place_of(table: str) -> str:
 
 def clusters(root: Path) -> list[str]:
     """The places of clusters."""
-    return _names(root / "emissions")
+    return _names(root / "emissions", "cluster")
 
 
 def months_of(root: Path, place: str) -> list[Month]:
@@ -126,7 +128,7 @@ def day_of(path: str) -> str:
 
 def _of_cluster(root: Path, place: str) -> Iterator[tuple[str, os.stat_result]]:
     """(path below the root, what the file system says)."""
-    for day in _names(root / "emissions" / place):
+    for day in _names(root / "emissions" / place, "date"):
         for table in ("emissions", *TABLES_OF_MONTHS):
             path = f"{table}/{place}/{day}/{table}.parquet"
             with suppress(FileNotFoundError):
@@ -136,44 +138,48 @@ def _of_cluster(root: Path, place: str) -> Iterator[tuple[str, os.stat_result]]:
 def _of_table(root: Path, table: str) -> Iterator[tuple[str, os.stat_result]]:
     """The same, of files that no compacted one holds."""
     gone = superseded(root)
-    for day in _names(root / table):
-        for found in os.scandir(f"{root}/{table}/{day}"):
-            path = f"{table}/{day}/{found.name}"
-            if found.name.endswith(".parquet") and path not in gone:
-                with suppress(FileNotFoundError):
-                    yield path, found.stat()
+    for day in _names(root / table, "date"):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            for found in os.scandir(f"{root}/{table}/{day}"):
+                path = f"{table}/{day}/{found.name}"
+                if found.name.endswith(".parquet") and path not in gone:
+                    with suppress(FileNotFoundError):
+                        yield path, found.stat()
 
 
-def put_together(root: Path, now: datetime, on_effect: OnEffect) -> list[str]:
+def put_together(root: Path, now: datetime, on_effect: OnEffect) -> tuple[list[str], list[SchemaError]]:
     """Make the folders that are missing; by one process at a time.
 
     Returns:
-        The files, relative to the root, that no view made from now on reads.
+        The files, relative to the root, that no view made from now on reads; and why months are left as they are: a
+        file of a day is damaged or of a newer release.
 
     Raises:
-        SchemaError: a file of a day is damaged or of a newer release.
         StoreFull, StoreUnwritable: what was done stands, and the next call goes on.
     """
     for leftover in root.glob(f"{FOLDER}/*=*/.*{TEMPORARY}"):  # of a dead process: this one holds the lock
         shutil.rmtree(leftover)
-    current, rested = set(), (now - RESTED).timestamp()
+    current, refused, rested = set(), list[SchemaError](), (now - RESTED).timestamp()
     for place in (*clusters(root), *map(place_of, APPEND_ONLY_TABLES)):
         for month in months_of(root, place):
             first, _ = month.split(f"{now - SETTLED:%Y-%m-%d}")
             if first.files and all(file.st_mtime <= rested for file in first.files.values()):
-                _make(root, first, first.folder(root), on_effect)
+                try:
+                    _make(root, first, first.folder(root), on_effect)
+                except SchemaError as error:
+                    refused.append(error)
             current.add(standing(root, month)[0])
     others = [folder for folder in root.glob(f"{FOLDER}/*=*/*") if folder not in current]
     for folder in others:
         with suppress(OSError):  # files stay in it until they are removed as superseded
             folder.rmdir()
-    return [str(path.relative_to(root)) for folder in others for path in folder.glob("*.parquet")]
+    return [str(path.relative_to(root)) for folder in others for path in folder.glob("*.parquet")], refused
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, key: str) -> list[str]:
     """The clusters of a table, or the days of a cluster or a table, as their folders are called."""
     try:
-        return sorted(found.name for found in os.scandir(folder) if "=" in found.name)
+        return sorted(found.name for found in os.scandir(folder) if found.name.startswith(f"{key}=") and found.is_dir())
     except FileNotFoundError:
         return []
 
@@ -187,8 +193,8 @@ def _make(root: Path, month: Month, folder: Path, on_effect: OnEffect) -> None:
         make_folder(temporary)
         for table in month.tables:
             path = temporary / f"{table}.parquet"
-            rows = pa.concat_tables([_rows(root, table, day) for day in month.paths(table)])
-            write_then_rename(path.with_name(f".{path.name}"), path, rows, on_effect, f"{table}.month")
+            groups = _groups(_rows(root, table, day) for day in month.paths(table))
+            write_then_rename(path.with_name(f".{path.name}"), path, groups, on_effect, f"{table}.month")
         now = [one.split(folder.name[:10])[0] for one in months_of(root, month.place) if one.name == month.name]
         if not any(one.files and one.folder(root) == folder for one in now) or days_in_doubt(root, month):
             shutil.rmtree(temporary)
@@ -218,6 +224,18 @@ def days_in_doubt(root: Path, month: Month) -> set[str]:
         if state is None or any(entry(path, DIGEST_KEY) != state for path in paths):
             found.add(day)
     return found
+
+
+def _groups(days: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Days together, as many as a group of rows may have: unpacked, rows may take a hundred times their bytes."""
+    held = list[pa.Table]()
+    for rows in days:
+        held.append(rows)
+        if sum(part.num_rows for part in held) >= GROUP_ROWS:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _rows(root: Path, table: str, below: str) -> pa.Table:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -207,15 +208,22 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
     }
 
 
-def write_then_rename(temporary: Path, path: Path, rows: pa.Table, on_effect: OnEffect, effect: str) -> None:
-    """Write rows under a name that no reader looks at, with the schema's version in the footer; sync, rename."""
-    known: dict[bytes, bytes] = rows.schema.metadata or {}
-    rows = rows.replace_schema_metadata(known | {VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()})
+def write_then_rename(
+    temporary: Path, path: Path, rows: pa.Table | Iterator[pa.Table], on_effect: OnEffect, effect: str
+) -> None:
+    """Write rows under a name that no reader looks at, with the schema's version in the footer; sync, rename.
+
+    They may come one group after the other: at least one, and all of one schema.
+    """
+    groups = iter([rows]) if isinstance(rows, pa.Table) else rows
+    first = next(groups)
+    known: dict[bytes, bytes] = first.schema.metadata or {}
+    schema = first.schema.with_metadata(known | {VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()})
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640), "wb") as sink:
-            pq.write_table(
-                rows, sink, row_group_size=ROW_GROUP_ROWS, write_page_checksum=True, **_encoding(rows.schema)
-            )
+            with pq.ParquetWriter(sink, schema, write_page_checksum=True, **_encoding(schema)) as writer:
+                for group in chain([first], groups):
+                    writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
             sink.flush()
             os.fsync(sink.fileno())
         on_effect(f"{effect}.temporary")

@@ -52,7 +52,8 @@ NATURAL_KEYS = {
 SHA = f"left(sha256(footer), {DIGEST_LETTERS})"
 FOOTERS = {
     "stored.footers": ("emissions", FOOTER_KEY, SHA),
-    "stored.doubtful_footers": ("emissions", FOOTER_KEY, SHA),
+    # one a table: questions about one of them leave the other's views as they are
+    **{f"stored.doubtful_footers_of_{table}": ("emissions", FOOTER_KEY, SHA) for table in TABLES_OF_MONTHS},
     **{f"stored.{table}_digests": (table, DIGEST_KEY, "decode(footer)") for table in ("processes", *TABLES_OF_MONTHS)},
 }
 # Views of rows: the table. Those of `TABLES_OF_MONTHS` lie apart: what a listing says to count, and what is in doubt.
@@ -66,7 +67,7 @@ LISTED = {  # by the view: whose listing tells its files
     **{f"stored.{table}": table for table in APPEND_ONLY_TABLES},
     **{name: table for name, table in ROWS.items() if "certain_" in name or "doubtful_" in name},
     **{f"stored.{table}_digests": table for table in TABLES_OF_MONTHS},
-    "stored.doubtful_footers": "emissions",
+    **{f"stored.doubtful_footers_of_{table}": "emissions" for table in TABLES_OF_MONTHS},
 }
 NO_FOOTERS = """select null::varchar as cluster, null::date as date, null::varchar as source_digest,
             null::blob as footer where false"""

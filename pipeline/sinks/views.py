@@ -53,6 +53,8 @@ def _of_commits(rows: str, digests: str, footers: str) -> str:
         semi join ({scans.commits_in("doubtful")}) using (cluster, hour_utc, run_id, revision)"""
 
 
+DOUBTFUL_NODE_ENERGY = "doubtful_node_energy", "node_energy_digests", "doubtful_footers_of_node_energy"
+
 # In schema `stored` are the rows as they lie there; the view of a table's own name shows those that count.
 DERIVED = {
     "stored.commits": scans.commits_in("stored.footers"),
@@ -65,7 +67,7 @@ DERIVED = {
     },
     "node_energy": f"""
         from stored.certain_node_energy union all by name
-        ({_of_commits("stored.doubtful_node_energy", "stored.node_energy_digests", "stored.doubtful_footers")})""",
+        ({_of_commits(*(f"stored.{view}" for view in DOUBTFUL_NODE_ENERGY))})""",
     "processes": _of_commits("stored.processes", "stored.processes_digests", "stored.footers"),
     "quarantine": "from stored.quarantine semi join stored.commits using (cluster, hour_utc, run_id, revision)",
     "revisions": "from stored.revisions semi join stored.commit_log using (cluster, hour_utc, run_id, revision)",
@@ -157,10 +159,12 @@ def open_views(
         settings: of DuckDB; with some, the database is none that other questions are asked of.
     """
     root = root.absolute()
-    names = _meant(query)
-    listed = listings(root, {scans.LISTED[name] for name in names & scans.LISTED.keys()})
-    texts = definitions(root, listed, _meant(query, is_certain=_is_certain(listed)))
-    return Instance(root, settings, has_footers=True).show(texts) if settings else show_kept(root, texts)
+
+    def texts() -> dict[str, str]:
+        listed = listings(root, {scans.LISTED[name] for name in _meant(query) & scans.LISTED.keys()})
+        return definitions(root, listed, _meant(query, is_certain=_is_certain(listed)))
+
+    return Instance(root, settings, has_footers=True).show(texts()) if settings else show_kept(root, texts)
 
 
 def _is_certain(listed: Mapping[str, Listing]) -> bool:

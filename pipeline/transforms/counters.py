@@ -128,7 +128,7 @@ class StepGrid:
     def spread(self, intervals: Intervals, codes: int) -> Floats:
         """Joules per (code, step): an interval that crosses a step edge is split in proportion to time.
 
-        Intervals are added in their given order, so the same intervals always give the same sums to the last bit.
+        Neighbours in a step are added first: the same intervals in the same order give the same sums to the last bit.
 
         Returns:
             Array of shape (codes, count).

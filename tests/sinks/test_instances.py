@@ -6,11 +6,15 @@ import threading
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline.sinks import scans
+from pipeline.sinks.instances import create
+from pipeline.sinks.listings import listings
 from pipeline.sinks.signals import MACROS
 from pipeline.sinks.teams import TABLE_MACROS
-from pipeline.sinks.views import TEXTS, open_views
+from pipeline.sinks.views import TEXTS, definitions, open_views
 from pipeline.sinks.warehouse import Warehouse
 from tests.sinks import rows
 from tests.sinks.rows import HOURS
@@ -75,6 +79,43 @@ def test_a_connection_stays_good_while_another_warehouse_is_asked(tmp_path: Path
         assert ask(other) == 5.6e6
         assert connection.execute(JOULES).fetchall() == [(4.6e6,)]
     assert ask(one) == 4.6e6
+
+
+class Watched:
+    """A connection that asks another one something after each of its statements."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, question: str) -> None:
+        self._connection, self._other, self._question = connection, connection.cursor(), question
+        self.seen = list[object]()
+
+    def execute(self, statement: str) -> None:
+        self._connection.execute(statement)
+        self.seen.append(self._other.execute(self._question).fetchall())
+
+
+def test_others_see_the_views_of_a_question_change_all_at_once(tmp_path: Path) -> None:
+    commit(tmp_path, 1e6)
+    (path,) = tmp_path.glob("node_energy/*/*/*.parquet")
+    whole, made = path.read_bytes(), dict[str, str]()
+    with duckdb.connect() as connection:
+        create(connection, listed_texts(tmp_path), made)
+        watched = Watched(connection, "select count(*) from node_energy")
+        for content in (b"", whole, b"", whole):  # now in doubt, now certain
+            if content:
+                path.write_bytes(content)
+            else:
+                pq.write_table(pq.read_table(path).replace_schema_metadata({}), path)
+            create(watched, listed_texts(tmp_path), made)  # type: ignore[arg-type] # it is asked for nothing else
+        assert len(watched.seen) > 12
+        assert set(map(str, watched.seen)) == {str([(rows_of_nodes(path),)])}
+
+
+def rows_of_nodes(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)
+
+
+def listed_texts(root: Path) -> dict[str, str]:
+    return definitions(root, listings(root, set(scans.LISTED.values())))
 
 
 def test_threads_that_ask_two_warehouses_get_the_answers_of_each(tmp_path: Path) -> None:

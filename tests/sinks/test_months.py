@@ -342,3 +342,22 @@ def test_a_month_with_a_file_of_a_newer_release_is_refused(root: Path) -> None:
     rest(root)
     with pytest.raises(SchemaError, match="install the newer release"):
         compact(root, MONTH_LATER, nothing)
+    assert len(standing(root)) == 1, "others are put together all the same"
+
+
+def test_a_month_of_many_rows_is_written_some_days_at_a_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, hours = shown(root), told(root)
+    shutil.rmtree(root / months.FOLDER)
+    monkeypatch.setattr(months, "GROUP_ROWS", 3)
+    compact(root, MONTH_LATER, nothing)
+    written = {path.stem: pq.read_metadata(path).num_row_groups for path in root.glob(f"{months.FOLDER}/*/*/*.parquet")}
+    assert written == {"node_energy": 1, "emissions_daily": 2, "hours": 1, "quarantine": 1}
+    spoil(root)
+    assert (shown(root), told(root)) == (expected, hours)
+
+
+def test_what_somebody_else_put_between_the_days_is_not_looked_at(root: Path) -> None:
+    expected = told(root)
+    (root / "hours" / f"date={DAY}.tar").write_bytes(b"")
+    (root / "emissions" / "backup=1").mkdir()
+    assert told(root) == expected
