@@ -104,6 +104,8 @@ class BoundedSession(requests.Session):
                         f"{where} did not finish within {self._timeout_seconds:g} s (http.timeout_seconds)"
                     )
                 body.write(chunk)
+            if not size and response.status_code == 200 and _is_of_unknown_length(response):
+                raise SourceUnavailable(f"{where}: its answer broke off before it began")
         return body.getvalue()
 
     def _surface_warnings(self, response: requests.Response, where: str) -> None:
@@ -112,6 +114,11 @@ class BoundedSession(requests.Session):
         if b'"warnings"' in response.content[-BYTES_PER_MB:]:
             for warning in _json(response).get("warnings") or []:
                 self._on_warning(line(str(warning)))
+
+
+def _is_of_unknown_length(response: requests.Response) -> bool:
+    """As of a head that broke off: http.client takes what came of it for all of it."""
+    return response.raw.length_remaining is None and not response.raw.chunked
 
 
 def _json(response: requests.Response) -> dict[str, Any]:

@@ -156,17 +156,26 @@ def test_who_cannot_be_reached_is_named_with_the_reason(url: str, reason: str) -
     assert "HTTPConnectionPool" not in str(caught.value)
 
 
-def test_a_server_that_hangs_up_is_unavailable() -> None:
+HEAD = b"HTTP/1.1 200 OK\r\nServer: any\r\nContent-Length: 17\r\nTransfer-Encoding: chunked\r\n\r\n"
+OTHER_HEAD = HEAD.replace(b"Content-Length: 17\r\n", b"")
+
+
+@pytest.mark.parametrize("head", [*(HEAD[:end] for end in range(len(HEAD) - 32)), *map(OTHER_HEAD.__getitem__, [
+    slice(end) for end in range(30, len(OTHER_HEAD) + 1)
+])])  # fmt: skip
+def test_a_server_that_hangs_up_is_unavailable_wherever_its_answer_breaks_off(head: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
             connection, _ = listener.accept()
             connection.recv(1000)
+            connection.sendall(head)
             connection.close()
 
         thread = threading.Thread(target=hang_up)
         thread.start()
-        with pytest.raises(SourceUnavailable, match=r"closed the connection without an answer|connection reset"):
+        says = r"closed the connection without an answer|connection reset|broke off|no HTTP|cannot reach"
+        with pytest.raises(SourceUnavailable, match=says):
             session().request("GET", f"http://127.0.0.1:{listener.getsockname()[1]}")
         thread.join()
 
